@@ -1,0 +1,35 @@
+"""synthkit: synthetic medical imaging. A cohort goes in, a cohort comes out, and every image can say where it came from.
+
+Names resolve on first use, so that importing the package stays fast.
+"""
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "synthkit.errors": ("SynthkitError", "SchemaError", "DataError", "LeakageError", "StoreError", "AbilityError", "FitError", "MissingExtraError"),
+    "synthkit.core.schema": ("Category", "Quantity", "Schema"),
+    "synthkit.core.space": ("Channel", "Space"),
+    "synthkit.core.cohort": ("Cohort",),
+    "synthkit.core.provenance": ("Provenance",),
+    "synthkit.core.budget": ("Steps", "Minutes"),
+    "synthkit.core.result": ("Section", "Scores"),
+    "synthkit.phantoms.chest": ("ChestPhantom",),
+    "synthkit.data.load": ("load",),
+    "synthkit.data.catalog": ("catalog",),
+    "synthkit.generators.generator": ("Generator",),
+    "synthkit.generators.diffusion": ("Diffusion",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'synthkit' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,213 @@
+"""Cohort: images and their clinical table, real or synthetic, always the same type."""
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from synthkit.core.figures import img_tag, picture_figure, plane, sheet
+from synthkit.core.pixels import Pixels
+from synthkit.core.provenance import Provenance
+from synthkit.core.randomness import permutation
+from synthkit.core.schema import Category, Schema
+from synthkit.core.space import Space
+from synthkit.errors import DataError, LeakageError, SchemaError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+NO_PATIENTS = "No patient column was given: every image counts as its own patient, so patients may stand on both sides of a split."
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Images + clinical table + schema + provenance.
+
+    Args:
+        images: the stored pixels; `images[i]` is float32 (C, [D,] H, W) in [-1, 1].
+        table: one row per image, with the columns `image_id` (unique) and `patient_id`.
+        schema: its factors; factor columns are checked.
+        provenance: where the images come from.
+        notes: caveats that follow the cohort everywhere.
+        skipped: files that could not be read (`file`, `reason`).
+    """
+
+    images: Pixels
+    table: pd.DataFrame
+    schema: Schema
+    provenance: Provenance
+    notes: tuple[str, ...] = ()
+    skipped: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["file", "reason"]))
+
+    def __post_init__(self) -> None:
+        table = self.schema.check(self.table.reset_index(drop=True))
+        if len(table) != len(self.images):
+            raise DataError(f"{len(self.images)} images but {len(table)} table rows; they must be one to one")
+        if "image_id" not in table:
+            table.insert(0, "image_id", [f"{i:06d}" for i in range(len(table))])
+        table["image_id"] = table["image_id"].astype(str)
+        twice = table["image_id"][table["image_id"].duplicated()]
+        if len(twice):
+            raise DataError(f"image_id {twice.iloc[0]!r} stands on more than one row; image ids must be unique")
+        if "patient_id" not in table:
+            table.insert(1, "patient_id", table["image_id"])
+            object.__setattr__(self, "notes", tuple(dict.fromkeys((*self.notes, NO_PATIENTS))))
+        table["patient_id"] = table["patient_id"].astype(str)
+        missing = [name for name in self.schema.names if name not in table]
+        if missing:
+            raise SchemaError(f"the table has no column for factor {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
+        object.__setattr__(self, "table", table)
+
+    @staticmethod
+    def of(raw: np.ndarray, table: pd.DataFrame, *, schema: Schema, space: Space, provenance: Provenance, **more: Any) -> "Cohort":
+        """A cohort of integer pixels (N, C, [D,] H, W) held in memory."""
+        return Cohort(Pixels([raw], space), table, schema, provenance, **more)
+
+    @property
+    def space(self) -> Space:
+        """Size, channels and spacing of every image."""
+        return self.images.space
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _take(self, rows: np.ndarray, **step: Any) -> "Cohort":
+        table = self.table.iloc[rows].reset_index(drop=True)
+        provenance = self.provenance.step(**step) if step else self.provenance
+        return replace(self, images=self.images.take(rows), table=table, provenance=provenance)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> "Cohort":
+        """A cohort of one row, a slice, a list of positions or a boolean mask."""
+        if isinstance(index, (int, np.integer)):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"image {index} of a cohort of {len(self)}")
+            index = [int(index) % len(self)]
+        rows = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
+        return self._take(rows)
+
+    def __add__(self, other: "Cohort") -> "Cohort":
+        """Both cohorts as one: same size, channels and factors; the provenance keeps both."""
+        if not self.space.matches(other.space):
+            raise DataError(f"cannot join images of {self.space.shape} and {other.space.shape}, or with other channels; load both with the same size=")
+        if self.schema != other.schema:
+            ours, theirs = {repr(f) for f in self.schema.factors}, {repr(f) for f in other.schema.factors}
+            raise SchemaError(f"cannot join cohorts with different factors: {', '.join(sorted(ours ^ theirs)) or 'other order'}")
+        return Cohort(
+            images=Pixels.join(self.images, other.images),
+            table=pd.concat([self.table, other.table], ignore_index=True),
+            schema=self.schema,
+            provenance=Provenance.merge((self.provenance, other.provenance)),
+            notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
+            skipped=pd.concat([self.skipped, other.skipped], ignore_index=True).drop_duplicates(),
+        )
+
+    def where(self, condition: str) -> "Cohort":
+        """The rows for which a pandas query holds, e.g. "effusion == 'present' and age > 60"."""
+        try:
+            mask = self.table.eval(condition)
+        except Exception as error:
+            raise SchemaError(f"cannot evaluate {condition!r} ({error}); columns are {', '.join(self.table.columns)}") from error
+        return self._take(np.flatnonzero(np.asarray(mask, bool)), where=condition)
+
+    def split(self, fractions: Sequence[float], *, by: str = "patient_id", seed: int = 0) -> tuple["Cohort", ...]:
+        """Disjoint cohorts of about these shares; all images of one patient (column `by`) stay together.
+
+        Raises:
+            DataError: shares that are not positive or exceed 1, or fewer patients than parts.
+        """
+        shares = np.asarray(fractions, float)
+        if (shares <= 0).any() or shares.sum() > 1 + 1e-9:
+            raise DataError(f"split shares {tuple(fractions)} must be positive and add up to at most 1")
+        if by not in self.table:
+            raise SchemaError(f"cannot split by {by!r}: columns are {', '.join(self.table.columns)}")
+        units = self.table[by].astype(str).to_numpy()
+        names, counts = np.unique(units, return_counts=True)
+        if len(names) < len(shares):
+            raise DataError(f"{len(names)} distinct {by} cannot fill {len(shares)} parts; give fewer parts or more patients")
+        order = permutation(len(names), seed=seed, identity=by, stream="split")
+        part_of = _fill(counts[order], shares)
+        chosen = dict(zip(names[order], part_of))
+        labels = np.array([chosen[unit] for unit in units])
+        parts = range(len(shares))
+        return tuple(self._take(np.flatnonzero(labels == p), split=[*map(float, shares)], by=by, seed=seed, part=p) for p in parts)
+
+    def counts(self) -> pd.DataFrame:
+        """Images and patients per level or group of every factor, missing and not applicable counted apart."""
+        rows = []
+        for factor in self.schema.factors:
+            groups = self.schema.groups(self.table, factor.name)
+            unfit = ~self.schema.applies(factor, self.table)
+            label = groups.where(groups.notna(), "missing").where(~unfit, "not applicable")
+            order = [*(factor.levels if isinstance(factor, Category) else sorted(set(groups.dropna()))), "missing", "not applicable"]
+            for level in order:
+                here = (label == level).to_numpy()
+                if here.any():
+                    rows.append((factor.name, level, int(here.sum()), self.table["patient_id"][here].nunique()))
+        return pd.DataFrame(rows, columns=["factor", "level", "images", "patients"])
+
+    def caveats(self) -> list[str]:
+        """What a reader must know before using these images."""
+        marks = {"synthetic": "Synthetic images: generated, of no real patient.", "edited": "Edited images: each is a changed copy of its source.",
+                 "mixed": "Real and synthetic images are mixed."}  # fmt: skip
+        lines = [marks[self.provenance.kind]] if self.provenance.kind in marks else []
+        if len(self.skipped):
+            lines.append(f"{len(self.skipped)} files were skipped; see `.skipped` for the reasons.")
+        return [*lines, *self.notes]
+
+    def figure(self, *, images: int = 24, columns: int = 8) -> "Figure":
+        """A contact sheet of the first images, titled with the cohort's kind and source."""
+        pictures = [plane(self.images[i]) for i in range(min(images, len(self)))]
+        if not pictures:
+            raise DataError("an empty cohort has no images to show")
+        rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+        return picture_figure(rows, title=f"{self.provenance.kind.capitalize()}: {self.provenance.source} ({len(self)} images)")
+
+    def _repr_html_(self) -> str:
+        shown = [plane(self.images[i]) for i in range(min(12, len(self)))]
+        pictures = img_tag(sheet(shown, columns=12), scale=max(1, 64 // shown[0].shape[0]), alt="thumbnails") if shown else ""
+        size = " × ".join(map(str, self.space.size)) + f" px, {len(self.space.channels)} channel(s)"
+        spacing = " × ".join(f"{s:.3g}" for s in self.space.spacing_mm) + " mm" if self.space.spacing_mm else "spacing unknown"
+        patients = self.table["patient_id"].nunique()
+        notes = "".join(f"<li>{escape(c)}</li>" for c in self.caveats())
+        lineage = "\n".join(self.provenance.lines())
+        return (
+            f"<h4>{self.provenance.kind.capitalize()} cohort: {escape(self.provenance.source)}</h4>"
+            f"<p>{len(self)} images of {patients} patients · {size} · {spacing} · licence: {escape(self.provenance.licence)}</p>{pictures}"
+            f"<ul>{notes}</ul><details><summary>Counts per factor</summary>{self.counts().to_html(index=False, border=0)}</details>"
+            f"<details><summary>Lineage</summary><pre>{escape(lineage)}</pre></details>"
+        )
+
+    def __repr__(self) -> str:
+        return f"Cohort({self.provenance.kind}, {self.provenance.source!r}, {len(self)} images {self.space.shape}, factors {', '.join(self.schema.names)})"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the cohort; an interrupted save leaves what stood there before. Read back with `sk.load(folder)`."""
+        from synthkit.core.store import save
+
+        return save(self, Path(folder))
+
+
+def _fill(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Part of each patient: the part furthest below its share takes the next; a patient beyond all shares is left out (-1)."""
+    total, filled = counts.sum(), np.zeros(len(shares))
+    rest = max(0.0, 1 - shares.sum())
+    goals, filled = np.append(shares, rest) * total, np.append(filled, 0.0)
+    part_of = np.empty(len(counts), int)
+    for number in np.argsort(-counts, kind="stable"):
+        deficit = (goals - filled) / np.maximum(goals, 1e-9)
+        deficit[goals <= 0] = -np.inf
+        part_of[number] = int(np.argmax(deficit))
+        filled[part_of[number]] += counts[number]
+    return np.where(part_of == len(shares), -1, part_of)
+
+
+def require_disjoint(first: Cohort, second: Cohort, *, names: tuple[str, str], by: str = "patient_id") -> None:
+    """Raise LeakageError if one patient stands in both cohorts."""
+    both = sorted(set(first.table[by]) & set(second.table[by]))
+    if both:
+        raise LeakageError(
+            f"{len(both)} patient(s) stand in both {names[0]} and {names[1]} (first: {both[0]!r}); split by patient first: cohort.split((.6, .2, .2), by={by!r})"
+        )

@@ -1,0 +1,112 @@
+"""Plotly builders and contact sheets shared by every result."""
+import base64
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    import torch
+    from plotly.graph_objects import Figure
+
+
+def plane(image: "torch.Tensor") -> np.ndarray:
+    """(H, W, 3) uint8 picture of one (C, [D,] H, W) image in [-1, 1]; a volume shows its middle slice."""
+    pixels = np.asarray(image, np.float32)
+    if pixels.ndim == 4:
+        pixels = pixels[:, pixels.shape[1] // 2]
+    colour = pixels if len(pixels) == 3 else np.repeat(pixels[:1], 3, 0)
+    return (np.clip((colour.transpose(1, 2, 0) + 1) / 2, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def signed_plane(change: "torch.Tensor", limit: float) -> np.ndarray:
+    """(H, W, 3) uint8: red where the change brightens, blue where it darkens, white at zero."""
+    pixels = np.asarray(change, np.float32)
+    pixels = pixels[:, pixels.shape[1] // 2] if pixels.ndim == 4 else pixels
+    share = np.clip(pixels.mean(0) / max(limit, 1e-6), -1, 1)[..., None]
+    red, blue, white = np.array([178, 24, 43.0]), np.array([33, 102, 172.0]), 255.0
+    colour = np.where(share > 0, white + share * (red - white), white - share * (blue - white))
+    return (colour + 0.5).astype(np.uint8)
+
+
+def sheet(pictures: Sequence[np.ndarray], *, columns: int, gap: int = 2) -> np.ndarray:
+    """Pictures (H, W, 3) of one size laid out in rows on white."""
+    height, width, _ = pictures[0].shape
+    rows = -(-len(pictures) // columns)
+    page = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * (height + gap), number % columns * (width + gap)
+        page[top : top + height, left : left + width] = picture
+    return page
+
+
+def png(picture: np.ndarray, *, scale: int = 1, text: dict[str, str] | None = None) -> bytes:
+    """PNG bytes of an (H, W, 3) picture, enlarged by whole pixels; `text` becomes PNG text chunks."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for name, value in (text or {}).items():
+        info.add_text(name, value)
+    out = io.BytesIO()
+    big = picture.repeat(scale, 0).repeat(scale, 1)
+    Image.fromarray(big).save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+def img_tag(picture: np.ndarray, *, scale: int = 1, alt: str = "") -> str:
+    """An HTML image tag that holds the picture itself."""
+    return f'<img alt="{alt}" style="image-rendering:pixelated" src="data:image/png;base64,{base64.b64encode(png(picture, scale=scale)).decode()}">'
+
+
+def picture_figure(
+    rows: Sequence[Sequence[np.ndarray]], *, title: str, row_names: Sequence[str] = (), column_names: Sequence[str] = (), caption: str = ""
+) -> "Figure":
+    """A plotly figure of a grid of equally large pictures with names beside the rows and above the columns."""
+    import plotly.graph_objects as go
+
+    columns = max(len(row) for row in rows)
+    height, width, _ = rows[0][0].shape
+    gap = max(2, width // 32)
+    blank = np.full((height, width, 3), 255, np.uint8)
+    page = sheet([p for row in rows for p in [*row, *[blank] * (columns - len(row))]], columns=columns, gap=gap)
+    enlarge = max(1, round(110 / width)) if width < 110 else 1
+    source = "data:image/png;base64," + base64.b64encode(png(page, scale=enlarge)).decode()
+    figure = go.Figure(go.Image(source=source, hoverinfo="skip"))
+    step_y, step_x = (height + gap) * enlarge, (width + gap) * enlarge
+    for number, name in enumerate(row_names):
+        figure.add_annotation(x=-6, y=(number + 0.5) * step_y, text=name, showarrow=False, xanchor="right", font_size=11)
+    for number, name in enumerate(column_names):
+        figure.add_annotation(x=(number + 0.5) * step_x, y=-4, text=name, showarrow=False, yanchor="bottom", font_size=11)
+    if caption:
+        figure.add_annotation(x=0, y=page.shape[0] * enlarge + 6, text=caption, showarrow=False, xanchor="left", yanchor="top", font_size=11)
+    left = 20 + 7 * max([len(name) for name in row_names], default=0)
+    scale = min(1.0, 900 / (page.shape[1] * enlarge))
+    figure.update_layout(
+        title=title, width=int(page.shape[1] * enlarge * scale) + left + 30, height=int(page.shape[0] * enlarge * scale) + 120,
+        margin=dict(l=left, r=10, t=70, b=40), plot_bgcolor="white",
+    )  # fmt: skip
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def interval_plot(frame: pd.DataFrame, *, title: str) -> "Figure":
+    """Values with their intervals, one panel per metric, the floor as a dotted line."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    metrics = list(dict.fromkeys(frame["metric"]))
+    figure = make_subplots(rows=max(1, len(metrics)), cols=1, subplot_titles=metrics)
+    for row, metric in enumerate(metrics, start=1):
+        part = frame[frame["metric"] == metric]
+        bars = dict(type="data", symmetric=False, array=part["high"] - part["value"], arrayminus=part["value"] - part["low"])
+        names = part["group"].astype(str)
+        figure.add_trace(go.Scatter(x=part["value"], y=names, mode="markers", error_x=bars, name=metric, marker_color="#2166ac"), row=row, col=1)
+        floor = go.Scatter(x=part["floor"], y=names, mode="markers", marker=dict(symbol="line-ns-open", size=14, color="#b2182b"), name="real against real")
+        figure.add_trace(floor, row=row, col=1)
+    counts = [frame[frame["metric"] == m]["group"].nunique() for m in metrics]
+    figure.update_layout(title=title, showlegend=False, height=140 + sum(70 + 26 * c for c in counts), margin=dict(l=160))
+    return figure

@@ -1,0 +1,57 @@
+"""Files that are whole or absent, and named by their content so that damage is noticed."""
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from synthkit.errors import StoreError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write bytes under a temporary name, flush them to disk, rename: the file is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def put(folder: Path, kind: str, suffix: str, data: bytes) -> dict[str, str]:
+    """Store bytes under `kind-<digest><suffix>`; the answer (file, sha256) goes into a manifest."""
+    name = hashlib.sha256(data).hexdigest()
+    path = folder / f"{kind}-{name[:16]}{suffix}"
+    if not (path.exists() and file_digest(path) == name):
+        write_atomically(path, data)
+    return {"file": path.name, "sha256": name}
+
+
+def checked(folder: Path, entry: dict[str, str]) -> Path:
+    """The path of a stored file whose digest still is the recorded one; StoreError otherwise."""
+    path = folder / entry["file"]
+    if not path.is_file():
+        raise StoreError(f"{folder}: {entry['file']} is missing; what was saved is incomplete, restore it or make it again")
+    if file_digest(path) != entry["sha256"]:
+        raise StoreError(f"{path} was changed or damaged after it was saved (its sha256 differs); restore it or make it again")
+    return path
+
+
+def sweep(folder: Path, kinds: Iterable[str], keep: Iterable[str]) -> None:
+    """Remove stored files of these kinds that no manifest names any more, and what interrupted saves left."""
+    starts, named = tuple(f"{kind}-" for kind in kinds), set(keep)
+    for path in folder.iterdir():
+        if path.name not in named and (path.name.startswith(starts) or path.name.endswith(".part")):
+            try:
+                path.unlink()
+            except OSError:  # still mapped by another process (Windows); the next save removes it
+                continue

@@ -1,0 +1,45 @@
+"""Intervals for shares and for anything that can be computed again on a resample."""
+from collections.abc import Callable
+
+import numpy as np
+
+from synthkit.core.randomness import generator
+
+
+def wilson(successes: int, trials: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval of a share (Wilson 1927); 95 % by default."""
+    if trials == 0:
+        return (0.0, 1.0)
+    share = successes / trials
+    centre = share + z * z / (2 * trials)
+    half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
+    scale = 1 + z * z / trials
+    return (float((centre - half) / scale), float((centre + half) / scale))
+
+
+def resamples(units: np.ndarray, *, times: int, seed: int) -> list[np.ndarray]:
+    """Row indices of `times` bootstrap resamples drawn by unit (patient), so that clustered rows stay together."""
+    names, codes = np.unique(units, return_inverse=True)
+    members = [np.flatnonzero(codes == code) for code in range(len(names))]
+    rng = generator(seed, "bootstrap", "units")
+    draws = rng.integers(0, len(names), size=(times, len(names)))
+    return [np.concatenate([members[unit] for unit in draw]) for draw in draws]
+
+
+def bootstrap(statistic: Callable[[np.ndarray], float], units: np.ndarray, *, times: int = 200, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of `statistic(rows)`, resampling whole units; values that are no number are left out."""
+    values = np.array([statistic(rows) for rows in resamples(units, times=times, seed=seed)], float)
+    values = values[np.isfinite(values)]
+    if len(values) < times / 2:
+        return (float("nan"), float("nan"))
+    low, high = np.percentile(values, [2.5, 97.5])
+    return (float(low), float(high))
+
+
+def half_samples(units: np.ndarray, *, times: int, seed: int, stream: str) -> list[np.ndarray]:
+    """Row indices of `times` random halves of the units, drawn without replacement."""
+    names, codes = np.unique(units, return_inverse=True)
+    members = [np.flatnonzero(codes == code) for code in range(len(names))]
+    rng = generator(seed, stream, "half samples")
+    take = max(1, len(names) // 2)
+    return [np.concatenate([members[unit] for unit in rng.permutation(len(names))[:take]]) for _ in range(times)]

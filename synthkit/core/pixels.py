@@ -1,0 +1,69 @@
+"""Stored pixels, read only when asked for: rows chosen from one or more integer arrays."""
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from synthkit.core.space import Space
+from synthkit.errors import DataError
+
+
+class Pixels(Sequence):
+    """The images of a cohort. `images[i]` is a float32 tensor (C, [D,] H, W) in [-1, 1]; nothing is decoded before.
+
+    Args:
+        parts: integer arrays (n, C, [D,] H, W), in memory or memory-mapped.
+        space: their common space.
+        where: (N, 2) pairs of part and row; all rows in order when left out.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray], space: Space, where: np.ndarray | None = None):
+        for part in parts:
+            if part.shape[1:] != space.shape:
+                raise DataError(f"images of shape {part.shape[1:]} where {space.shape} was expected")
+            if part.dtype.kind not in "iu":
+                raise DataError(f"pixels are stored as integers, got {part.dtype}; quantise them with Space.to_raw")
+        self.parts, self.space = tuple(parts), space
+        every = [(number, row) for number, part in enumerate(self.parts) for row in range(len(part))]
+        self.where = np.array(every, np.int64).reshape(-1, 2) if where is None else where
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        number, row = self.where[index]
+        return self.space.to_float(self.parts[number][row])
+
+    def raw(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Stored integers (N, C, [D,] H, W) of some rows, or of all."""
+        chosen = self.where if rows is None else self.where[np.asarray(rows, np.int64)]
+        dtype = np.result_type(*self.parts) if self.parts else self.space.dtype
+        out = np.empty((len(chosen), *self.space.shape), dtype)
+        for number in np.unique(chosen[:, 0]):
+            here = chosen[:, 0] == number
+            out[here] = self.parts[number][chosen[here, 1]]
+        return out
+
+    def tensor(self, rows: Sequence[int] | np.ndarray | None = None) -> torch.Tensor:
+        """Float32 (N, C, [D,] H, W) in [-1, 1] of some rows, or of all."""
+        return self.space.to_float(self.raw(rows))
+
+    def take(self, rows: np.ndarray) -> "Pixels":
+        """The chosen rows, still unread."""
+        return Pixels(self.parts, self.space, self.where[rows])
+
+    def to_space(self, space: Space) -> "Pixels":
+        """The same images stored on another integer scale (read now)."""
+        if space == self.space:
+            return self
+        blocks = [space.to_raw(self.tensor(range(a, min(a + 512, len(self))))) for a in range(0, len(self), 512)]
+        return Pixels(blocks or [np.empty((0, *space.shape), space.dtype)], space)
+
+    @staticmethod
+    def join(first: "Pixels", second: "Pixels") -> "Pixels":
+        """Both, one after the other; where their integer scales differ, both move to the 16-bit scale."""
+        if first.space != second.space:
+            common = first.space.sixteen_bit()
+            first, second = first.to_space(common), second.to_space(common)
+        shifted = second.where + np.array([len(first.parts), 0])
+        return Pixels((*first.parts, *second.parts), first.space, np.concatenate([first.where, shifted]))

@@ -1,0 +1,56 @@
+"""Results: one shape of answer for every study, so that a report and a notebook cell need know no kinds."""
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+SCORE_COLUMNS = ("metric", "value", "low", "high", "n_real", "n_fake", "group", "better", "floor", "extractor")
+
+
+class Section(ABC):
+    """A titled result: numbers as a frame, one figure, and what must be said beside them."""
+
+    title: str
+
+    @abstractmethod
+    def frame(self) -> pd.DataFrame:
+        """The numbers."""
+
+    @abstractmethod
+    def figure(self) -> "Figure":
+        """The picture."""
+
+    @abstractmethod
+    def caveats(self) -> list[str]:
+        """What a reader must know before using the numbers."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        notes = "".join(f"<li>{escape(c)}</li>" for c in self.caveats())
+        table = self.frame().round(4).to_html(index=False, border=0, max_rows=40)
+        html = f"<h3>{escape(self.title)}</h3>{table}" + (f"<ul>{notes}</ul>" if notes else "")
+        return {"text/html": html, "text/plain": f"{self.title}\n{self.frame()}"}
+
+
+@dataclass(frozen=True, eq=False)
+class Scores(Section):
+    """Scores of a synthetic cohort: value, 95 % interval, n, and the real-against-real floor beside each."""
+
+    title: str
+    rows: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        return self.rows.reindex(columns=[*SCORE_COLUMNS])
+
+    def figure(self) -> "Figure":
+        from synthkit.core.figures import interval_plot
+
+        return interval_plot(self.frame(), title=self.title)
+
+    def caveats(self) -> list[str]:
+        return list(self.notes)

@@ -1,0 +1,192 @@
+"""Why did the classifier's answer change? Captum attributions between an image and its counterfactual twin."""
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from synthkit.core.cohort import Cohort
+from synthkit.core.figures import picture_figure, plane, signed_plane
+from synthkit.core.intervals import bootstrap
+from synthkit.core.result import Section
+from synthkit.core.schema import Category
+from synthkit.errors import AbilityError, SchemaError
+from synthkit.explain.counterfactual import Counterfactual
+from synthkit.nets.convnet import ConvNet
+from synthkit.tasks.predictor import Predictor
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+Attribute = Callable[[nn.Module, torch.Tensor, torch.Tensor, int], torch.Tensor]
+CHANGED = 2 / 127.5  # a pixel counts as changed above 2 of 255 grey levels
+
+
+def _integrated_gradients(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
+    from captum.attr import IntegratedGradients
+
+    # The twin as baseline: zero where the edit changed nothing, and the sum is f(x) - f(twin).
+    return IntegratedGradients(module).attribute(x, baselines=twin, target=target, n_steps=32, internal_batch_size=32)
+
+
+def _saliency(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
+    from captum.attr import Saliency
+
+    return Saliency(module).attribute(x, target=target, abs=False)
+
+
+def _input_x_gradient(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
+    from captum.attr import InputXGradient
+
+    return InputXGradient(module).attribute(x, target=target)
+
+
+def _occlusion(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
+    from captum.attr import Occlusion
+
+    window = tuple(max(2, n // 10) for n in x.shape[2:])
+    stride = tuple(max(1, w // 2) for w in window)
+    return Occlusion(module).attribute(x, (x.shape[1], *window), strides=(x.shape[1], *stride), baselines=twin, target=target, perturbations_per_eval=16)
+
+
+def _grad_cam(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    found = LayerGradCam(module, last_convolution(module)).attribute(x, target=target)
+    mode = "bilinear" if x.ndim == 4 else "trilinear"
+    return LayerAttribution.interpolate(found, tuple(x.shape[2:]), interpolate_mode=mode).expand_as(x)
+
+
+METHODS: Mapping[str, Attribute] = {
+    "IntegratedGradients": _integrated_gradients, "Saliency": _saliency, "InputXGradient": _input_x_gradient,
+    "Occlusion": _occlusion, "LayerGradCam": _grad_cam,
+}  # fmt: skip
+
+
+def last_convolution(module: nn.Module) -> nn.Module:
+    """The last convolutional stage of a classifier: what Grad-CAM looks at."""
+    if isinstance(module, ConvNet):
+        return module.levels[-1]
+    layers = [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))]
+    if not layers:
+        raise AbilityError(f"LayerGradCam needs a convolution, and {type(module).__name__} has none; leave it out of methods=")
+    return layers[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation(Section):
+    """Attributions of a classifier's change between originals and their twins.
+
+    Args:
+        twin: the counterfactual.
+        target, level: the factor and level whose score is explained.
+        before, after: (N,) probability of that level on the original and on the twin.
+        attributions: {method: (N, C, [D,] H, W)}; positive pixels speak for the level on the original.
+        logit_change: (N,) f(original) - f(twin), what IntegratedGradients must add up to.
+    """
+
+    twin: Counterfactual
+    target: str
+    level: str
+    before: np.ndarray
+    after: np.ndarray
+    attributions: Mapping[str, torch.Tensor]
+    logit_change: np.ndarray
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return f"Why P({self.target} = {self.level}) changes under {self.twin.title.removeprefix('Counterfactual: ')}"
+
+    def changed(self) -> torch.Tensor:
+        """(N, C, [D,] H, W) bool: where the edit moved a pixel by more than 2/255."""
+        return self.twin.delta.abs() > CHANGED
+
+    def frame(self) -> pd.DataFrame:
+        """Per method: share of its mass inside the edited region, that region's area, and the completeness gap, with intervals."""
+        units, mask = self.twin.factual.table["patient_id"].to_numpy(), self.changed().flatten(1)
+        drop = self.before - self.after
+        rows = [{"measure": f"P({self.level}) before - after", **_with_interval(drop, units), "chance": 0.0}]
+        area = float(mask.double().mean())
+        for name, values in self.attributions.items():
+            flat = values.flatten(1).double()
+            inside = ((flat.abs() * mask).sum(1) / flat.abs().sum(1).clamp(min=1e-12)).numpy()
+            rows.append({"measure": f"{name}: mass inside the edit", **_with_interval(inside, units), "chance": area})
+            if name == "IntegratedGradients":
+                gap = np.abs(flat.sum(1).numpy() - self.logit_change)
+                rows.append({"measure": f"{name}: completeness gap (logit)", **_with_interval(gap, units), "chance": np.nan})
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """Original, twin, difference and each attribution of the first images; one colour scale per column."""
+        delta, shown = self.twin.delta, range(min(5, len(self.before)))
+        limit = float(delta.abs().amax()) * 0.6
+        scales = {name: float(values.abs().flatten(1).quantile(0.995)) for name, values in self.attributions.items()}
+        rows = [
+            [plane(self.twin.factual.images[i]), plane(self.twin.edited.images[i]), signed_plane(delta[i], limit),
+             *(signed_plane(values[i], scales[name]) for name, values in self.attributions.items())]
+            for i in shown
+        ]  # fmt: skip
+        names = [f"P {self.before[i]:.2f} → {self.after[i]:.2f}" for i in shown]
+        caption = f"red speaks for {self.level}, blue against; edited images are synthetic"
+        return picture_figure(rows, title=self.title, row_names=names, column_names=["original", "edited", "difference", *self.attributions], caption=caption)
+
+    def caveats(self) -> list[str]:
+        return [
+            "An attribution shows where this classifier looks, not where the disease is; a heat map alone can miss a shortcut.",
+            "Mass inside the edit is read beside `chance`, the share of pixels that the edit changed.",
+            *self.twin.caveats(),
+        ]
+
+
+def _with_interval(values: np.ndarray, units: np.ndarray) -> dict[str, float]:
+    low, high = bootstrap(lambda rows: float(values[rows].mean()), units)
+    return {"value": float(values.mean()), "low": low, "high": high, "n": len(values)}
+
+
+def explain(
+    classifier: Predictor, twin: Counterfactual, *, methods: Sequence[str] = ("IntegratedGradients", "Occlusion", "LayerGradCam"),
+    target: str | None = None, level: str | None = None,
+) -> Explanation:  # fmt: skip
+    """Attribute the change of a classifier's score between originals and twins with Captum.
+
+    Args:
+        methods: of IntegratedGradients (the twin is its baseline), Occlusion (by the twin's pixels), LayerGradCam, Saliency, InputXGradient.
+        target: factor to explain; the classifier's only category when left out.
+        level: of that factor; its last level ("present") when left out.
+    Raises:
+        SchemaError: unknown factor or level.
+        AbilityError: unknown method, or Grad-CAM on a network without convolution.
+
+    Example:
+        why = sk.explain(clf, twin, methods=["IntegratedGradients", "Occlusion", "LayerGradCam"])
+    """
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise AbilityError(f"unknown attribution method {unknown[0]!r}; there are {', '.join(METHODS)}")
+    target, level, column = _explained(classifier, target, level)
+    x, y = twin.factual.images.tensor(), twin.edited.images.tensor()
+    chances = [_chance(classifier, cohort, target, level) for cohort in (twin.factual, twin.edited)]
+    module = classifier.module.eval()
+    attributions = {name: METHODS[name](module, x.clone().requires_grad_(), y, column).detach().cpu() for name in methods}
+    change = (classifier.outputs(x) - classifier.outputs(y))[:, column].numpy()
+    return Explanation(twin, target, level, *chances, attributions, change)
+
+
+def _explained(classifier: Predictor, target: str | None, level: str | None) -> tuple[str, str, int]:
+    categories = [f.name for f in classifier.schema.factors if isinstance(f, Category)]
+    target = target or (categories[0] if len(categories) == 1 else None)
+    if target is None or target not in categories:
+        raise SchemaError(f"target={target!r}: name one of the classifier's categories: {', '.join(categories) or 'none'}")
+    factor = classifier.schema[target]
+    level = level or factor.levels[-1]
+    if level not in factor.levels:
+        raise SchemaError(f"{target}: {level!r} is not one of {', '.join(factor.levels)}")
+    before = classifier.schema.names.index(target)
+    return target, level, sum(f.width for f in classifier.schema.factors[:before]) + factor.levels.index(level)
+
+
+def _chance(classifier: Predictor, cohort: Cohort, target: str, level: str) -> np.ndarray:
+    return classifier.predict(cohort)[f"p_{target}_{level}"].to_numpy()

@@ -1,0 +1,83 @@
+"""How right is a counterfactual? Skill over doing nothing, against exact truth."""
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from synthkit.core.cohort import Cohort
+from synthkit.core.figures import picture_figure, plane, signed_plane
+from synthkit.core.intervals import bootstrap
+from synthkit.core.result import Section
+from synthkit.errors import DataError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from synthkit.explain.counterfactual import Counterfactual
+
+EXACT = 1e-6
+
+
+def skill(edited: torch.Tensor, factual: torch.Tensor, truth: torch.Tensor) -> np.ndarray:
+    """(N,) R²_Δ = 1 - |edited - truth|² / |factual - truth|²: 1 is exact, 0 as good as doing nothing, below 0 worse.
+
+    Where the truth changes nothing the score is NaN.
+    """
+    wrong = (edited - truth).double().square().flatten(1).sum(1)
+    wanted = (factual - truth).double().square().flatten(1).sum(1)
+    return torch.where(wanted > EXACT, 1 - wrong / wanted.clamp(min=EXACT), torch.nan).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Soundness(Section):
+    """Counterfactuals beside their exact truth.
+
+    Args:
+        twin: the edit.
+        truth: the exact counterfactual of every row.
+    """
+
+    twin: "Counterfactual"
+    truth: Cohort
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return f"{self.twin.title}, against the exact truth"
+
+    def _images(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return self.twin.edited.images.tensor(), self.twin.factual.images.tensor(), self.truth.images.tensor()
+
+    def frame(self) -> pd.DataFrame:
+        """Pooled and median R²_Δ of the edit, and of doing nothing (0 by definition), with 95 % intervals and n."""
+        edited, factual, truth = self._images()
+        wrong = (edited - truth).double().square().flatten(1).sum(1).numpy()
+        wanted = (factual - truth).double().square().flatten(1).sum(1).numpy()
+        each = skill(edited, factual, truth)
+        units = self.twin.factual.table["patient_id"].to_numpy()
+        rows = []
+        for name, compute in (("pooled R2_delta", lambda r: 1 - wrong[r].sum() / wanted[r].sum()), ("median R2_delta", lambda r: float(np.nanmedian(each[r])))):
+            low, high = bootstrap(compute, units)
+            rows.append((name, float(compute(np.arange(len(each)))), low, high, len(each), 0.0))
+        return pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n", "doing_nothing"])
+
+    def figure(self) -> "Figure":
+        """Original, edit, truth, and both differences on one scale."""
+        edited, factual, truth = self._images()
+        limit = float((truth - factual).abs().amax()) * 0.6
+        shown = range(min(6, len(edited)))
+        rows = [[plane(factual[i]), plane(edited[i]), plane(truth[i]), signed_plane(edited[i] - factual[i], limit), signed_plane(truth[i] - factual[i], limit)] for i in shown]
+        scores = skill(edited, factual, truth)
+        names = ["original", "edit", "truth", "edit's change", "true change"]
+        return picture_figure(rows, title=self.title, row_names=[f"R²Δ {scores[i]:.2f}" for i in shown], column_names=names, caption="red brighter, blue darker")
+
+    def caveats(self) -> list[str]:
+        return ["Exact truth exists for phantoms only; on real images an edit can be checked by predictors, not proven.", *self.twin.caveats()]
+
+
+def soundness(twin: "Counterfactual", truth: Cohort) -> Soundness:
+    """Compare an edit with its exact truth; DataError unless both have the same rows and size."""
+    if len(truth) != len(twin.factual) or not truth.space.matches(twin.factual.space):
+        raise DataError(f"truth has {len(truth)} images of {truth.space.shape}, the edit {len(twin.factual)} of {twin.factual.space.shape}; give the same rows")
+    return Soundness(twin, truth)

@@ -1,0 +1,98 @@
+"""Recipe: what a generator family offers before it is fitted."""
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from synthkit.core.budget import Budget, Minutes, resolve
+from synthkit.core.cohort import Cohort, require_disjoint
+from synthkit.core.provenance import canonical, digest
+from synthkit.core.schema import Schema
+from synthkit.core.space import Space
+from synthkit.errors import FitError
+from synthkit.nets.network import Network
+
+if TYPE_CHECKING:
+    from synthkit.generators.generator import Generator
+
+RECIPES: dict[str, type["Recipe"]] = {}
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """Settings of one generator family; `fit` answers a Generator. All fields are plain values, so a recipe is JSON."""
+
+    budgets: ClassVar[Mapping[str, int]] = {"smoke": 20, "lesson": 2_500, "full": 60_000}
+
+    def __init_subclass__(cls) -> None:
+        RECIPES[cls.__name__] = cls
+
+    @abstractmethod
+    def network(self, schema: Schema, space: Space) -> Network:
+        """An untrained network for images of this space, conditioned by this schema."""
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """Images per training step."""
+
+    @property
+    @abstractmethod
+    def learning_rate(self) -> float:
+        """Peak learning rate of AdamW."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"family": type(self).__name__, **asdict(self)}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "Recipe":
+        settings = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items() if name != "family"}
+        return RECIPES[data["family"]](**settings)
+
+    def fit(
+        self, train: Cohort, *, valid: Cohort | None = None, budget: Budget = "lesson", seed: int = 0,
+        run: str | Path | None = None, devices: int = 1, balance: str | None = None,
+    ) -> "Generator":  # fmt: skip
+        """Train on a cohort.
+
+        Args:
+            train: the images and factors to learn; the whole schema conditions.
+            valid: patients kept apart, only checked for leakage and scored for the card.
+            budget: "smoke", "lesson" (about 10 minutes on two cores), "full", "10 min", "500 steps", Minutes or Steps.
+            seed: of the initial weights and every random choice.
+            run: folder for checkpoints; an interrupted run found there is resumed.
+            devices: GPUs, or processes on a CPU.
+            balance: a factor whose levels are drawn equally often.
+        Raises:
+            FitError: too few images, no room in memory, a run folder of other settings.
+            LeakageError: a patient in both train and valid.
+        """
+        import torch
+
+        from synthkit.generators.generator import Generator
+        from synthkit.training import Plan, train as run_plan
+        from synthkit.training.data import TrainingData, balance_weights
+
+        if valid is not None:
+            require_disjoint(train, valid, names=("train", "valid"))
+        chosen = resolve(budget, self.budgets)
+        data_digest = cohort_digest(train)
+        identity = {"recipe": self.to_json(), "seed": seed, "budget": f"{type(chosen).__name__}({chosen.count})", "data": data_digest, "balance": balance}
+        weights = balance_weights(train, balance) if balance else None
+        data = TrainingData(train, train.schema.encode(train.table), batch_size=self.batch_size, seed=seed, weights=weights)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = self.network(train.schema, train.space)
+        plan = Plan(chosen, seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, run=Path(run) if run else None,
+                    identity=identity, devices=devices, title=f"{type(self).__name__} on {train.provenance.source}")  # fmt: skip
+        outcome = run_plan(network, data, plan)
+        return Generator.fitted(self, network, train, valid=valid, outcome=outcome, identity=identity)
+
+
+def cohort_digest(cohort: Cohort) -> str:
+    """sha256 over a cohort's stored pixels and factors: what a training manifest names."""
+    from synthkit.core.provenance import pixel_digest
+
+    rows = [pixel_digest(cohort.images.raw(range(a, min(a + 512, len(cohort))))) for a in range(0, len(cohort), 512)]
+    return digest(canonical([rows, cohort.table[list(cohort.schema.names)].to_json(), cohort.schema.to_json()]))

@@ -1,0 +1,220 @@
+"""Generator: a fitted recipe. It samples, encodes, decodes, edits, and can be saved."""
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from synthkit.core.cohort import Cohort
+from synthkit.core.pixels import Pixels
+from synthkit.core.provenance import Provenance, canonical, digest
+from synthkit.core.randomness import normal
+from synthkit.core.schema import Schema
+from synthkit.core.space import Space
+from synthkit.errors import AbilityError, DataError, SchemaError
+from synthkit.generators.base import Recipe
+from synthkit.generators.card import Card
+from synthkit.nets.network import EditableNetwork, Network
+
+if TYPE_CHECKING:
+    from synthkit.training import Outcome
+
+# A result may depend on how many images share a batch, in the last bit: the number is fixed per device and recorded.
+BATCH = {"cpu": 8, "cuda": 128}
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """A fitted generator; made by `recipe.fit`, `Generator.load` or `Generator.pretrained`.
+
+    Args:
+        recipe: its settings.
+        trained: the network, ready for use.
+        schema: the factors it is conditioned by.
+        space: the images it makes.
+        card: what it was trained on and how.
+    """
+
+    recipe: Recipe
+    trained: Network
+    schema: Schema
+    space: Space
+    card: Card
+
+    @staticmethod
+    def fitted(recipe: Recipe, network: Network, train: Cohort, *, valid: Cohort | None, outcome: "Outcome", identity: dict[str, Any]) -> "Generator":
+        """Put a finished run together (called by `Recipe.fit`)."""
+        origin = train.provenance
+        trained_on = {
+            "source": origin.source, "kind": origin.kind, "images": len(train), "patients": int(train.table["patient_id"].nunique()),
+            "licence": origin.licence, "digest": identity["data"],
+        }  # fmt: skip
+        training = {
+            "budget": identity["budget"], "seed": identity["seed"], "balance": identity["balance"], "steps": outcome.steps,
+            "images seen": outcome.images_seen, "seconds": round(outcome.seconds, 1), "precision": outcome.precision, "losses": outcome.losses,
+        }  # fmt: skip
+        if valid is not None:
+            training["validation loss"] = validation_loss(network, train.schema, valid)
+        name = f"{type(recipe).__name__.lower()} on {origin.source}"
+        return Generator(recipe, network, train.schema, train.space, Card(name, trained_on, training))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.trained.parameters()).device
+
+    def to(self, device: str) -> "Generator":
+        """The same generator with its network on another device ("cpu", "cuda")."""
+        self.trained.to(device)
+        return self
+
+    def weights_digest(self) -> str:
+        """sha256 over all weights."""
+        parts = [(name, digest(t.detach().cpu().contiguous().numpy().tobytes())) for name, t in self.trained.state_dict().items()]
+        return digest(canonical(parts))
+
+    def _batched(self, step: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+        """Run a step over full batches of the fixed size, the last one padded; answers on the CPU."""
+        size, count, out = BATCH.get(self.device.type, BATCH["cpu"]), len(inputs[0]), []
+        layout = torch.channels_last if self.space.dims == 2 else torch.channels_last_3d
+        self.trained.eval()
+        with torch.inference_mode():
+            for start in range(0, count, size):
+                rows = torch.arange(start, start + size).clamp(max=count - 1)
+                parts = [i[rows].to(self.device) for i in inputs]
+                parts = [p.contiguous(memory_format=layout) if p.ndim == self.space.dims + 2 else p for p in parts]
+                out.append(step(*parts)[: count - start].float().cpu())
+        return torch.cat(out).contiguous()
+
+    def _code(self, table: pd.DataFrame) -> torch.Tensor:
+        return torch.from_numpy(self.schema.encode(table))
+
+    def decode(self, z: torch.Tensor, table: pd.DataFrame) -> torch.Tensor:
+        """Latents (N, *latent) and a table of factors to images (N, C, [D,] H, W), not clipped."""
+        return self._batched(self.trained.decode, z, self._code(table))
+
+    def encode(self, cohort: Cohort) -> torch.Tensor:
+        """The latents (N, *latent) of a cohort under its own factors."""
+        network = self._editable("encode")
+        self._require_fit(cohort)
+        return self._batched(network.encode, cohort.images.tensor(), self._code(cohort.table))
+
+    def _editable(self, verb: str) -> EditableNetwork:
+        if not isinstance(self.trained, EditableNetwork):
+            raise AbilityError(f"{type(self.recipe).__name__} cannot {verb}: its network has no encoder. Use VAE or Diffusion.")
+        return self.trained
+
+    def _require_fit(self, cohort: Cohort) -> None:
+        if not self.space.matches(cohort.space):
+            ours, theirs = self.space, cohort.space
+            raise DataError(
+                f"this generator makes {ours.shape} images ({', '.join(c.name for c in ours.channels)}), the cohort has {theirs.shape} "
+                f"({', '.join(c.name for c in theirs.channels)}); load the cohort with size={ours.size[-1]} and the same channels"
+            )
+        if not len(cohort):
+            raise DataError("the cohort is empty; there is nothing to encode")
+
+    def sample(self, table: pd.DataFrame, *, seed: int) -> Cohort:
+        """One image per row of requests.
+
+        Args:
+            table: any subset of the factors conditions, blanks are left open; `image_id` (else the row number) keys
+                the noise; other columns are ignored.
+            seed: with the same seed, row key and factors the same image comes out, whatever the other rows.
+        Raises:
+            SchemaError: unknown level, value out of range, no row.
+        """
+        if not len(table):
+            raise SchemaError("the table of requests is empty; build one with schema.grid(...)")
+        keys = table["image_id"].astype(str).tolist() if "image_id" in table else [str(i) for i in range(len(table))]
+        wanted = self.schema.check(table.reset_index(drop=True))
+        z = normal(self.trained.latent_shape(), seed=seed, identities=keys, stream="sample")
+        images = self.decode(z, wanted)
+        made = self.space.sixteen_bit()
+        rows = pd.DataFrame({"request_id": keys, **{n: wanted[n] if n in wanted else pd.Series([None] * len(wanted)) for n in self.schema.names}})
+        weights = self.weights_digest()
+        names = [digest(canonical([weights, seed, rows.iloc[i].to_json()]))[:16] for i in range(len(rows))]
+        rows.insert(0, "image_id", [f"synthetic-{name}" for name in names])
+        rows.insert(1, "patient_id", rows["image_id"])
+        return Cohort.of(made.to_raw(images), rows, schema=self.schema, space=made, provenance=self._origin("synthetic", seed, {}))
+
+    def _origin(self, kind: str, seed: int | None, more: dict[str, Any], *parents: Provenance) -> Provenance:
+        made_by = {"recipe": self.recipe.to_json(), "generator": self.card.name, "device": self.device.type,
+                   "batch": BATCH.get(self.device.type, BATCH["cpu"]), "threads": torch.get_num_threads(), **more}  # fmt: skip
+        taught = Provenance(self.card.trained_on["kind"], self.card.trained_on["source"], digests={"data": self.card.trained_on["digest"]}, licence=self.card.trained_on["licence"])
+        return Provenance(kind, self.card.name, recipe=made_by, seed=seed, digests={"weights": self.weights_digest()}, licence=taught.licence, parents=(*parents, taught))
+
+    def edit(self, cohort: Cohort, do: Mapping[str, Any]) -> Cohort:
+        """The same images with factors changed and the others held (a direct effect).
+
+        The change is D(z, c*) - D(z, c) added to the original, with z the latent found by inversion: what the
+        network cannot reproduce stays as it was, and doing nothing changes nothing.
+
+        Returns:
+            A cohort of edited images; `source_id` names each original and `round_trip` is the mean absolute
+            difference between the original and its raw reconstruction, on 0..255.
+        Raises:
+            AbilityError: the family has no encoder.
+            SchemaError: unknown factor or impossible value in `do`.
+        """
+        return self.edit_with_reconstruction(cohort, do)[0]
+
+    def edit_with_reconstruction(self, cohort: Cohort, do: Mapping[str, Any]) -> tuple[Cohort, torch.Tensor]:
+        """The edited cohort, and the raw reconstruction D(z, c) (N, C, [D,] H, W) that shows how good the inversion is."""
+        self._editable("edit")
+        for name in do:
+            self.schema[name]
+        table = self.schema.do(cohort.table, do)
+        x, z = cohort.images.tensor(), self.encode(cohort)
+        reconstruction = self.decode(z, cohort.table)
+        change = self.decode(z, table) - reconstruction
+        table["source_id"] = table["image_id"]
+        table["image_id"] = [f"edit-{digest(canonical([name, dict(do)]))[:16]}" for name in table["image_id"]]
+        table["round_trip"] = (reconstruction - x).abs().flatten(1).mean(1).numpy() * 127.5
+        made = self.space.sixteen_bit()
+        origin = self._origin("edited", None, {"do": {k: str(v) for k, v in do.items()}}, cohort.provenance)
+        return Cohort(Pixels([made.to_raw(x + change)], made), table, cohort.schema, origin, cohort.notes), reconstruction
+
+    def save(self, folder: str | Path, *, half: bool = False) -> Path:
+        """Write weights (safetensors), recipe, schema, space and card; `half` stores float16."""
+        from synthkit.generators.checkpoint import save
+
+        return save(self, Path(folder), half=half)
+
+    @staticmethod
+    def load(folder: str | Path) -> "Generator":
+        """Read a saved generator back; StoreError if anything in it was damaged."""
+        from synthkit.generators.checkpoint import load
+
+        return load(Path(folder))
+
+    @staticmethod
+    def pretrained(name: str) -> "Generator":
+        """A generator that comes with synthkit, by name, for instance "chest-phantom-64"."""
+        from synthkit.generators.checkpoint import pretrained
+
+        return pretrained(name)
+
+    def _repr_html_(self) -> str:
+        return self.card._repr_html_() + self.schema._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"Generator({self.card.name!r}, {self.space.shape}, factors {', '.join(self.schema.names)})"
+
+
+def validation_loss(network: Network, schema: Schema, valid: Cohort) -> float:
+    """Training loss on patients that were not trained on, one pass with fixed noise."""
+    from synthkit.core.randomness import torch_generator
+    from synthkit.nets.network import Batch
+
+    codes, losses = torch.from_numpy(schema.encode(valid.table)), []
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        for start in range(0, len(valid), 32):
+            rows = np.arange(start, min(start + 32, len(valid)))
+            batch = Batch(valid.images.tensor(rows).to(device), codes[rows].to(device), torch_generator(device, seed=0, identity=start, stream="valid"))
+            losses += [float(network.training_step(batch))] * len(rows)
+    return float(np.mean(losses))

@@ -1,0 +1,39 @@
+"""Adherence: do synthetic images show the factors that were asked for, in the eyes of a predictor trained on real ones?"""
+import pandas as pd
+
+from synthkit.core.cohort import Cohort
+from synthkit.core.schema import Schema
+from synthkit.errors import SchemaError
+from synthkit.tasks.classifier import Classifier
+from synthkit.tasks.predictor import Predictor
+
+
+def fit_judge(cohort: Cohort, fake: Cohort, *, seed: int) -> Predictor:
+    """A predictor of every factor that was varied in `fake` and that varies in the judge's real patients."""
+    names = [n for n in fake.schema.names if n in cohort.schema and _varies(fake.table[n]) and _varies(cohort.table[n])]
+    if not names:
+        raise SchemaError("no factor varies both in the synthetic cohort and in the judge cohort; ask for images of differing factors")
+    return Classifier(target=tuple(names)).fit(cohort, seed=seed)
+
+
+def _varies(values: pd.Series) -> bool:
+    return values.dropna().nunique() > 1
+
+
+def adherence(judge: Cohort | Predictor, *, real: Cohort, fake: Cohort, seed: int) -> tuple[list[dict[str, object]], list[str]]:
+    """Rows of AUC (categories) and R² (quantities) per factor, and notes.
+
+    `floor` holds the judge's own score on real test patients: the ceiling that a perfect generator would reach.
+    """
+    fitted = judge if isinstance(judge, Predictor) else fit_judge(judge, fake, seed=seed)
+    known = Schema(tuple(f for f in fitted.schema.factors if f.name in fake.table and f.name in real.table))
+    on_fake, on_real = fitted.score(fake).set_index("factor"), fitted.score(real).set_index("factor")
+    rows = []
+    for name in [n for n in known.names if n in on_fake.index]:
+        seen = on_fake.loc[name]
+        ceiling = on_real["value"].get(name, float("nan"))
+        n_real = int(on_real["n"].get(name, 0))
+        rows.append({"metric": f"Adherence {seen['measure']}", "value": seen["value"], "low": seen["low"], "high": seen["high"], "n_real": n_real,
+                     "n_fake": int(seen["n"]), "group": name, "better": "higher", "floor": ceiling, "extractor": f"judge of {fitted.trained.get('source', 'your own')}"})  # fmt: skip
+    note = "Adherence: a predictor trained on the judge's real patients; `floor` holds its own score on real test images, the most a generator can reach."
+    return rows, [note]

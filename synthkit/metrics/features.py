@@ -1,0 +1,118 @@
+"""Features without a download: a small encoder trained on the real cohort itself, cached on disk."""
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+
+import torch
+from torch import nn
+
+from synthkit.core.budget import Steps
+from synthkit.core.cohort import Cohort
+from synthkit.core.files import write_atomically
+from synthkit.core.provenance import canonical, digest, pixel_digest
+from synthkit.nets.augment import augment
+from synthkit.nets.convnet import ConvNet
+from synthkit.nets.network import Batch, Trainable
+from synthkit.training.data import TrainingData
+
+Extractor = Callable[[torch.Tensor], torch.Tensor]
+STEPS, WIDTH = 240, 64
+REDUNDANCY = 0.01
+
+
+class _Twins(Trainable):
+    """Two random views of an image must agree, and the numbers they agree on must differ (Barlow Twins, Zbontar et al. 2021)."""
+
+    def __init__(self, encoder: ConvNet):
+        super().__init__()
+        self.encoder = encoder
+        self.project = nn.Sequential(nn.Linear(encoder.feature_width, 256), nn.SiLU(), nn.Linear(256, WIDTH))
+
+    def training_step(self, batch: Batch) -> torch.Tensor:
+        views = [self.project(self.encoder.features(augment(batch, contrast=0.1))).float() for _ in range(2)]
+        a, b = [(v - v.mean(0)) / (v.std(0) + 1e-4) for v in views]
+        agreement = a.T @ b / len(a)
+        same = (agreement.diagonal() - 1).square().sum()
+        return same + REDUNDANCY * (agreement.square().sum() - agreement.diagonal().square().sum())
+
+
+class _Standardised(nn.Module):
+    """Features shifted and scaled to mean 0 and spread 1 over the cohort that the encoder was trained on."""
+
+    def __init__(self, encoder: ConvNet):
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("mean", torch.zeros(encoder.feature_width))
+        self.register_buffer("spread", torch.ones(encoder.feature_width))
+
+    def learn(self, features: torch.Tensor) -> None:
+        self.mean.copy_(features.mean(0))
+        self.spread.copy_(features.std(0).clamp(min=1e-4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.encoder.features(x) - self.mean) / self.spread
+
+
+def cache_folder() -> Path:
+    """Where encoders are kept: SYNTHKIT_CACHE, else ~/.cache/synthkit."""
+    return Path(os.environ.get("SYNTHKIT_CACHE", Path.home() / ".cache" / "synthkit"))
+
+
+@dataclass(frozen=True)
+class Features:
+    """A named feature extractor.
+
+    Args:
+        name: stands beside every score.
+        extract: (N, C, [D,] H, W) in [-1, 1] to (N, d).
+    """
+
+    name: str
+    extract: Extractor
+
+    def of(self, cohort: Cohort) -> torch.Tensor:
+        """(N, d) float64 features of all images of a cohort."""
+        with torch.no_grad():
+            parts = [self.extract(cohort.images.tensor(range(i, min(i + 64, len(cohort))))).flatten(1).double().cpu() for i in range(0, len(cohort), 64)]
+        return torch.cat(parts)
+
+
+def features(extractor: Features | Extractor | None, cohort: Cohort) -> Features:
+    """The given extractor with a name, or the built-in encoder trained on this cohort."""
+    if isinstance(extractor, Features):
+        return extractor
+    if extractor is not None:
+        named = isinstance(extractor, (FunctionType, type))
+        return Features(extractor.__name__ if named else type(extractor).__name__, extractor)
+    return trained_encoder(cohort)
+
+
+def trained_encoder(cohort: Cohort, *, steps: int = STEPS) -> Features:
+    """An encoder trained on the images alone by two-view agreement; read from the cache when this cohort was seen before."""
+    from safetensors.torch import load, save
+
+    pixels = [pixel_digest(cohort.images.raw(range(i, min(i + 512, len(cohort))))) for i in range(0, len(cohort), 512)]
+    name = digest(canonical(["encoder 1", pixels, steps]))[:16]
+    path = cache_folder() / "encoders" / f"{name}.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = ConvNet(channels=len(cohort.space.channels), size=cohort.space.size, outputs=1)
+        twins = _Twins(encoder)
+    scaled = _Standardised(encoder)
+    if path.is_file():
+        scaled.load_state_dict(load(path.read_bytes()))
+    else:
+        _train(twins, cohort, steps)
+        scaled.learn(Features("raw", encoder.features).of(cohort))
+        write_atomically(path, save({k: v.contiguous() for k, v in scaled.state_dict().items()}))
+    scaled.eval().requires_grad_(False)
+    return Features(f"synthkit encoder {name[:6]} (two-view agreement, {len(cohort)} images of {cohort.provenance.source})", scaled)
+
+
+def _train(twins: _Twins, cohort: Cohort, steps: int) -> None:
+    from synthkit.training import Plan, train
+
+    data = TrainingData(cohort, cohort.schema.encode(cohort.table), batch_size=64, seed=0)
+    train(twins, data, Plan(Steps(steps), batch_size=64, learning_rate=2e-3, average=0.99, title="Feature encoder"))

@@ -1,0 +1,51 @@
+"""What every trainable network offers to the trainer and to the generators."""
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch: images x (N, C, [D,] H, W) in [-1, 1], condition code c (N, width), and its random stream."""
+
+    x: torch.Tensor
+    c: torch.Tensor
+    generator: torch.Generator
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Uniform numbers in [0, 1) on the batch's device."""
+        return torch.rand(shape, generator=self.generator, device=self.x.device)
+
+    def normal_like(self) -> torch.Tensor:
+        """Standard normal numbers shaped like x."""
+        return torch.randn(self.x.shape, generator=self.generator, device=self.x.device)
+
+
+class Trainable(nn.Module, ABC):
+    """A module with a loss: all that `training.train` needs."""
+
+    @abstractmethod
+    def training_step(self, batch: Batch) -> torch.Tensor:
+        """The loss of one batch, a scalar."""
+
+
+class Network(Trainable):
+    """A generator's network. Its one map is decode: latent z and condition c to image x."""
+
+    @abstractmethod
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one z."""
+
+    @abstractmethod
+    def decode(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """z (N, *latent_shape), c (N, width) to images x (N, C, [D,] H, W), about [-1, 1]."""
+
+
+class EditableNetwork(Network):
+    """A network that also finds the latent of a given image."""
+
+    @abstractmethod
+    def encode(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Images x and their condition c to z with decode(z, c) close to x."""

@@ -1,0 +1,111 @@
+"""Classifier: a recipe that learns to predict one factor, or several, from images."""
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from synthkit.core.budget import Budget, resolve
+from synthkit.core.cohort import Cohort, require_disjoint
+from synthkit.core.schema import Category, Schema
+from synthkit.errors import DataError, FitError
+from synthkit.nets.predictor import FactorPredictor
+
+if TYPE_CHECKING:
+    from synthkit.tasks.predictor import Predictor
+
+BUDGETS = {"smoke": 60, "lesson": 1_200, "full": 10_000}
+KEPT_APART = 0.15
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Predict a category (or the value of a quantity) from the image.
+
+    Args:
+        target: a factor name, or several for one network with several heads.
+        backbone: "module:Class" of any torch module called with channels, size and outputs.
+        options: further keyword arguments of that class.
+        augment: whether training images are shifted, zoomed, turned and re-exposed at random.
+        batch_size, learning_rate: of the training.
+
+    Example:
+        clf = sk.Classifier(target="effusion").fit(train, seed=0)
+    """
+
+    target: str | tuple[str, ...]
+    backbone: str = "synthkit.nets.convnet:ConvNet"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    augment: bool = True
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+
+    def fit(self, train: Cohort, *, valid: Cohort | None = None, budget: Budget = "lesson", seed: int = 0, progress: bool = True) -> "Predictor":
+        """Train with early stopping on patients kept apart.
+
+        Args:
+            valid: for early stopping; left out, 15 % of the patients of `train` are kept apart for it.
+            budget: "smoke", "lesson", "full", minutes or steps, at most; it may stop earlier.
+        Raises:
+            FitError: under 4 images, or only one class.
+            LeakageError: a patient in both train and valid.
+        """
+        from synthkit.tasks.predictor import Predictor
+        from synthkit.training import Plan, train as run_plan
+        from synthkit.training.data import TrainingData
+        from synthkit.training.stopping import Watch
+
+        schema = train.schema.only(self.targets)
+        _require_two_classes(train, schema)
+        learn, watched = (train, valid) if valid is not None else _keep_apart(train, seed)
+        require_disjoint(learn, watched, names=("train", "valid"))
+        data = TrainingData(learn, schema.encode(learn.table), batch_size=self.batch_size, seed=seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = self.network(train, schema)
+        watch = Watch(lambda probe: held_out_loss(probe, watched, schema))
+        title = f"Classifier of {', '.join(self.targets)}" if progress and len(self.targets) < 4 else ""
+        plan = Plan(resolve(budget, BUDGETS), seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, average=0.99, title=title, watch=watch)
+        outcome = run_plan(network, data, plan)
+        trained = {"recipe": asdict(self), "seed": seed, "steps": outcome.steps, "source": train.provenance.source}
+        return Predictor(network.backbone, schema, train.space, frozenset(train.table["patient_id"]), trained)
+
+    def network(self, train: Cohort, schema: Schema) -> FactorPredictor:
+        """The untrained network for a cohort's images."""
+        module, name = self.backbone.split(":")
+        outputs = sum(factor.width for factor in schema.factors)
+        backbone = vars(import_module(module))[name](channels=len(train.space.channels), size=train.space.size, outputs=outputs, **self.options)
+        return FactorPredictor(backbone, schema, augmented=self.augment)
+
+
+def _require_two_classes(train: Cohort, schema: Schema) -> None:
+    for factor in schema.factors:
+        values = train.table[factor.name].dropna()
+        if values.nunique() < 2:
+            kind = "level" if isinstance(factor, Category) else "value"
+            found = f"only {values.iloc[0]!r}" if len(values) else "no known value"
+            raise FitError(f"{factor.name}: {found} occurs in the {len(train)} training images; a classifier needs two {kind}s or more")
+
+
+def _keep_apart(train: Cohort, seed: int) -> tuple[Cohort, Cohort]:
+    try:
+        return train.split((1 - KEPT_APART, KEPT_APART), seed=seed)
+    except DataError as error:
+        raise FitError(f"early stopping needs patients kept apart, and this cohort cannot be split ({error}); give valid=") from error
+
+
+def held_out_loss(network: FactorPredictor, cohort: Cohort, schema: Schema) -> float:
+    """Loss without augmentation on a cohort, up to 1,024 images."""
+    device = next(network.parameters()).device
+    code = torch.from_numpy(schema.encode(cohort.table))
+    total, count = 0.0, min(len(cohort), 1024)
+    for start in range(0, count, 64):
+        rows = range(start, min(start + 64, count))
+        outputs = network(cohort.images.tensor(rows).to(device))
+        total += float(network.loss(outputs, code[list(rows)].to(device))) * len(rows)
+    return total / count

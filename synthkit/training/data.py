@@ -1,0 +1,56 @@
+"""Training images held ready, and which of them stand in which step."""
+import numpy as np
+import psutil
+import torch
+
+from synthkit.core.cohort import Cohort
+from synthkit.core.randomness import generator, permutation
+from synthkit.errors import FitError
+
+SHARE_OF_MEMORY = 0.25
+
+
+class TrainingData:
+    """Images and condition codes of a cohort, drawn by step number alone.
+
+    Args:
+        cohort: the images; held in memory as one tensor when that takes under a quarter of what is free.
+        codes: (N, width) condition codes.
+        batch_size: rows per step.
+        seed: of the order.
+        weights: (N,) chances for balanced drawing with replacement; None goes through the images epoch by epoch.
+    """
+
+    def __init__(self, cohort: Cohort, codes: np.ndarray, *, batch_size: int, seed: int, weights: np.ndarray | None = None):
+        if len(cohort) < 4:
+            raise FitError(f"{len(cohort)} images are too few to fit on; give at least 4 (a useful generator needs hundreds)")
+        self.codes = torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32))
+        self.count, self.batch_size, self.seed = len(cohort), batch_size, seed
+        self.chances = None if weights is None else weights / weights.sum()
+        need = 4 * self.count * int(np.prod(cohort.space.shape))
+        held = need < SHARE_OF_MEMORY * psutil.virtual_memory().available
+        self.pixels = cohort.images
+        self.tensor = cohort.images.tensor() if held else None
+
+    def rows(self, step: int) -> np.ndarray:
+        """The images of one step; the same for the same seed whatever came before."""
+        if self.chances is not None:
+            return generator(self.seed, step, "balanced rows").choice(self.count, self.batch_size, p=self.chances)
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs = places // self.count
+        orders = {e: permutation(self.count, seed=self.seed, identity=int(e), stream="epoch") for e in np.unique(epochs)}
+        return np.array([orders[e][p % self.count] for e, p in zip(epochs, places)])
+
+    def take(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (n, C, [D,] H, W) and codes (n, width) on the device."""
+        images = self.pixels.tensor(rows) if self.tensor is None else self.tensor[torch.from_numpy(rows)]
+        layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+        return images.to(device, memory_format=layout, non_blocking=True), self.codes[torch.from_numpy(rows)].to(device, non_blocking=True)
+
+
+def balance_weights(cohort: Cohort, factor: str) -> np.ndarray:
+    """(N,) drawing weights that make every level or group of one factor equally frequent; missing rows keep weight 1 group."""
+    groups = cohort.schema.groups(cohort.table, factor).astype(object)
+    groups = groups.where(groups.notna(), "missing")
+    sizes = groups.value_counts()
+    return (1.0 / groups.map(sizes)).to_numpy(float)
