@@ -54,3 +54,28 @@ class Scores(Section):
 
     def caveats(self) -> list[str]:
         return list(self.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured(Section):
+    """Plain measured values as a section.
+
+    Args:
+        rows: DataFrame with the columns measure, value, low, high, n.
+    """
+
+    title: str
+    rows: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        return self.rows
+
+    def figure(self) -> "Figure":
+        from synthkit.core.figures import interval_plot
+
+        plain = self.rows.assign(metric="", group=self.rows["measure"], floor=float("nan"))
+        return interval_plot(plain, title=self.title)
+
+    def caveats(self) -> list[str]:
+        return list(self.notes)

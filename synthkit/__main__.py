@@ -1,0 +1,91 @@
+"""The command line: `synthkit quickstart`, `lab`, `data`, `doctor`."""
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synthkit.errors import SynthkitError
+
+app = typer.Typer(help="Synthetic medical imaging: load, generate, check, edit, explain.", no_args_is_help=True, pretty_exceptions_enable=False)
+data_app = typer.Typer(help="Data sets of the catalog.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@app.command()
+def quickstart(
+    data: Annotated[str, typer.Option(help="Catalog name or a folder with images and their table.")] = "chest-phantom",
+    out: Annotated[Path, typer.Option(help="Folder for the report and the synthetic cohort.")] = Path("synthkit-out"),
+    train: Annotated[bool, typer.Option("--train", help="Train a generator here instead of the shipped one.")] = False,
+    budget: Annotated[str, typer.Option(help='"smoke", "lesson", "full", "10 min" or "500 steps".')] = "lesson",
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+) -> None:
+    """Load, generate, check, edit, explain, and write report.html."""
+    from synthkit.quickstart import quickstart as run
+
+    result = run(source=data, out=out, train=train, budget=budget, seed=seed, say=typer.echo)
+    typer.echo(f"\nReport:  {result.report}\nSheet:   {result.sheet}\nCohort:  {result.synthetic}  (synthkit.load reads it)\nNext:    synthkit lab")
+
+
+@app.command()
+def lab(arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to jupyter lab.")] = None) -> None:
+    """Open JupyterLab on a copy of the notebooks."""
+    from synthkit.lab import lab as run
+
+    raise typer.Exit(run(arguments or [], say=typer.echo))
+
+
+@app.command()
+def doctor() -> None:
+    """Versions, processor, GPU, browser, data: what is there, what is missing, and the command that mends it."""
+    from synthkit.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        typer.echo(f"{'ok     ' if finding.good else 'missing'}  {finding.what:<22} {finding.found}" + (f"\n         -> {finding.mend}" if finding.mend else ""))
+    raise typer.Exit(int(any(f.needed and not f.good for f in findings)))
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """All data sets, and whether they are here."""
+    from synthkit.data.catalog import catalog
+
+    typer.echo(catalog().to_string(index=False))
+
+
+@data_app.command("show")
+def data_show(name: str) -> None:
+    """Source, licence, terms, citation and factors of one data set."""
+    from synthkit.data.catalog import entry
+
+    typer.echo(entry(name).text())
+
+
+@data_app.command("check")
+def data_check(name: str) -> None:
+    """Compare the local files with their recorded digests."""
+    from synthkit.data.catalog import check
+
+    found = check(name)
+    typer.echo(found.to_string(index=False))
+
+
+@data_app.command("prepare")
+def data_prepare(name: str, source: Annotated[Path, typer.Option("--from", help="Folder of the official download.")]) -> None:
+    """Make a catalog data set from its official download."""
+    from synthkit.data.catalog import prepare
+
+    typer.echo(f"written: {prepare(name, source)}")
+
+
+def main() -> None:
+    """Run the command line; a caller's mistake is one line and exit status 2."""
+    try:
+        app(standalone_mode=True)
+    except SynthkitError as error:
+        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Report: any results as one self-contained HTML file that opens offline."""
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pandas as pd
+
+from synthkit.core.cohort import Cohort
+from synthkit.core.files import write_atomically
+from synthkit.core.provenance import code_version
+from synthkit.core.result import Section
+from synthkit.errors import DataError
+
+BANNER = "Synthetic images are marked as such. Not a medical device; final validation needs real patients."
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1c2733}
+h1{margin-bottom:.2rem}h2{margin-top:2.5rem;border-bottom:1px solid #d5dde5;padding-bottom:.2rem}
+.banner{background:#fff6e0;border-left:4px solid #d29a00;padding:.6rem 1rem}
+table{border-collapse:collapse;font-size:14px;margin:1rem 0}th,td{padding:.25rem .6rem;border-bottom:1px solid #e3e8ee;text-align:left}
+thead th{background:#f3f6f9}.caveats{background:#f6f8fa;padding:.5rem 1rem .5rem 2rem;font-size:14px}
+nav a{margin-right:1rem}pre{background:#f6f8fa;padding:.6rem;overflow:auto;font-size:13px}.wide{overflow-x:auto}
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A titled list of results.
+
+    Args:
+        title: of the page.
+        sections: results (`Section`) and cohorts, in the order of the page.
+
+    Example:
+        sk.Report("Effusion study", [qc, twin, why]).save("effusion.html")
+    """
+
+    title: str
+    sections: Sequence[Section | Cohort]
+
+    def __post_init__(self) -> None:
+        wrong = [part for part in self.sections if not isinstance(part, (Section, Cohort))]
+        if wrong:
+            raise DataError(f"a report takes results and cohorts, got {type(wrong[0]).__name__}")
+
+    def html(self) -> str:
+        """The whole page; plotly's script is inside it, so nothing is fetched."""
+        from plotly.offline import get_plotlyjs
+
+        bodies = [_section(number, part) for number, part in enumerate(self.sections)]
+        links = "".join(f'<a href="#s{i}">{html.escape(_title(part))}</a>' for i, part in enumerate(self.sections))
+        made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        return (
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(self.title)}</title>'
+            f'<link rel="icon" href="data:,"><style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body>'
+            f'<h1>{html.escape(self.title)}</h1><p>{code_version()} · {made}</p><p class="banner">{BANNER}</p><nav>{links}</nav>{"".join(bodies)}</body></html>'
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page; the file is whole or absent."""
+        path = Path(path)
+        write_atomically(path, self.html().encode())
+        return path
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<li>{html.escape(_title(part))}</li>" for part in self.sections)
+        return f"<h3>Report: {html.escape(self.title)}</h3><ol>{rows}</ol>"
+
+
+def _title(part: Section | Cohort) -> str:
+    return part.title if isinstance(part, Section) else f"{part.provenance.kind.capitalize()}: {part.provenance.source} (n = {len(part)})"
+
+
+def _section(number: int, part: Section | Cohort) -> str:
+    frame = part.frame() if isinstance(part, Section) else part.counts()
+    figure = part.figure().to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+    caveats = "".join(f"<li>{html.escape(line)}</li>" for line in part.caveats())
+    lineage = f"<details><summary>Lineage</summary><pre>{html.escape(chr(10).join(part.provenance.lines()))}</pre></details>" if isinstance(part, Cohort) else ""
+    notes = f'<ul class="caveats">{caveats}</ul>' if caveats else ""
+    return f'<section id="s{number}"><h2>{html.escape(_title(part))}</h2><div class="wide">{figure}</div>{notes}<div class="wide">{_table(frame)}</div>{lineage}</section>'
+
+
+def _table(frame: pd.DataFrame) -> str:
+    shown = frame.head(60)
+    more = f"<p>… and {len(frame) - len(shown)} further rows.</p>" if len(frame) > len(shown) else ""
+    return shown.to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="") + more
