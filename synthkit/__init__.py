@@ -16,6 +16,7 @@ _HOMES = {
     "synthkit.phantoms.chest": ("ChestPhantom",),
     "synthkit.data.catalog": ("catalog",),
     "synthkit.data.load": ("load",),
+    "synthkit.data.practice": ("write_practice_dicoms",),
     "synthkit.tasks.classifier": ("Classifier",),
     "synthkit.tasks.predictor": ("Predictor",),
     "synthkit.metrics.coverage": ("Coverage",),

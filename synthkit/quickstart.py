@@ -69,7 +69,8 @@ def quickstart(
     say("5/6 train a classifier, edit images and explain its change")
     classifier, twin = _edit(generator, learn, test, seed)
     why = explain(classifier, twin)
-    scored = classifier.score(test).rename(columns={"factor": "measure"})
+    scored = classifier.score(test)
+    scored = scored.assign(measure=scored["measure"] + " for " + scored["factor"]).drop(columns="factor")
     skill = Measured(f"The classifier of {why.target}: AUC on test patients", scored, ("Trained on real training patients with early stopping.",))
     truth = [twin.against(phantom.counterfactual(twin.factual, twin.do))] if source == PHANTOM else []
     sections = (Gallery(test, fake), quality, twin, *truth, skill, why)

@@ -85,7 +85,7 @@ class Cohort:
             if not -len(self) <= index < len(self):
                 raise IndexError(f"image {index} of a cohort of {len(self)}")
             index = [int(index) % len(self)]
-        rows = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
+        rows = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index, None if len(index) else int)]
         return self._take(rows)
 
     def __add__(self, other: "Cohort") -> "Cohort":
@@ -110,7 +110,9 @@ class Cohort:
             mask = self.table.eval(condition)
         except Exception as error:
             raise SchemaError(f"cannot evaluate {condition!r} ({error}); columns are {', '.join(self.table.columns)}") from error
-        return self._take(np.flatnonzero(np.asarray(mask, bool)), where=condition)
+        if not isinstance(mask, pd.Series) or not pd.api.types.is_bool_dtype(mask):
+            raise SchemaError(f"{condition!r} is not true or false for each row; compare a column, for instance \"age > 60\"")
+        return self._take(np.flatnonzero(mask.fillna(False)), where=condition)
 
     def split(self, fractions: Sequence[float], *, by: str = "patient_id", seed: int = 0) -> tuple["Cohort", ...]:
         """Disjoint cohorts of about these shares; all images of one patient (column `by`) stay together.
@@ -132,7 +134,7 @@ class Cohort:
         chosen = dict(zip(names[order], part_of))
         labels = np.array([chosen[unit] for unit in units])
         parts = range(len(shares))
-        return tuple(self._take(np.flatnonzero(labels == p), split=[*map(float, shares)], by=by, seed=seed, part=p) for p in parts)
+        return tuple(self._take(np.flatnonzero(labels == p), split=[*map(float, shares)], by=by, seed=int(seed), part=p) for p in parts)
 
     def counts(self) -> pd.DataFrame:
         """Images and patients per level or group of every factor, missing and not applicable counted apart."""
@@ -141,7 +143,7 @@ class Cohort:
             groups = self.schema.groups(self.table, factor.name)
             unfit = ~self.schema.applies(factor, self.table)
             label = groups.where(groups.notna(), "missing").where(~unfit, "not applicable")
-            order = [*(factor.levels if isinstance(factor, Category) else sorted(set(groups.dropna()))), "missing", "not applicable"]
+            order = [*(factor.levels if isinstance(factor, Category) else factor.group_names), "missing", "not applicable"]
             for level in order:
                 here = (label == level).to_numpy()
                 if here.any():
@@ -193,7 +195,8 @@ class Cohort:
 def _fill(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Part of each patient: the part furthest below its share takes the next; a patient beyond all shares is left out (-1)."""
     total, filled = counts.sum(), np.zeros(len(shares))
-    rest = max(0.0, 1 - shares.sum())
+    # .7 + .2 + .1 falls short of 1 by one rounding: that is no share.
+    rest = 1 - shares.sum() if shares.sum() < 1 - 1e-9 else 0.0
     goals, filled = np.append(shares, rest) * total, np.append(filled, 0.0)
     part_of = np.empty(len(counts), int)
     for number in np.argsort(-counts, kind="stable"):

@@ -1,8 +1,10 @@
 """Files that are whole or absent, and named by their content so that damage is noticed."""
 import hashlib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from synthkit.errors import StoreError
 
@@ -19,6 +21,29 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Write a JSON manifest that carries the sha256 of its own content."""
+    text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    sealed = {**json.loads(text), "seal": _seal(json.loads(text))}
+    write_atomically(path, json.dumps(sealed, indent=1, ensure_ascii=False).encode())
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A manifest as it was written; StoreError where a byte of it changed."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        seal = manifest.pop("seal", None)
+    except (ValueError, AttributeError) as error:
+        raise StoreError(f"{path} is damaged ({error}); restore it or make it again") from None
+    if seal != _seal(manifest):
+        raise StoreError(f"{path} was changed or damaged after it was saved; restore it or make it again")
+    return manifest
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Stored pixels, read only when asked for: rows chosen from one or more integer arrays."""
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -61,9 +62,21 @@ class Pixels(Sequence):
 
     @staticmethod
     def join(first: "Pixels", second: "Pixels") -> "Pixels":
-        """Both, one after the other; where their integer scales differ, both move to the 16-bit scale."""
-        if first.space != second.space:
+        """Both, one after the other; where their integer scales differ, both move to the 16-bit scale.
+
+        A spacing that is not that of all images is dropped. DataError: a unit (HU) in two windows.
+        """
+        spacing = first.space.spacing_mm if first.space.spacing_mm == second.space.spacing_mm else None
+        if first.space.channels != second.space.channels:
+            _require_one_window(first.space, second.space)
             common = first.space.sixteen_bit()
-            first, second = first.to_space(common), second.to_space(common)
+            first, second = first.to_space(common), second.to_space(replace(common, spacing_mm=second.space.spacing_mm))
         shifted = second.where + np.array([len(first.parts), 0])
-        return Pixels((*first.parts, *second.parts), first.space, np.concatenate([first.where, shifted]))
+        return Pixels((*first.parts, *second.parts), replace(first.space, spacing_mm=spacing), np.concatenate([first.where, shifted]))
+
+
+def _require_one_window(first: Space, second: Space) -> None:
+    for a, b in zip(first.channels, second.channels):
+        if (a.unit or b.unit) and (a.low, a.high, a.unit) != (b.low, b.high, b.unit):
+            windows = " and ".join(f"{c.low:g}..{c.high:g} {c.unit or '(no unit)'}" for c in (a, b))
+            raise DataError(f"channel {a.name}: the windows {windows} cannot be joined, since a value would change its meaning; load both with the same window=")

@@ -66,6 +66,8 @@ class Provenance:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise DataError(f"provenance kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        if self.seed is not None:
+            object.__setattr__(self, "seed", int(self.seed))
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "recipe": dict(self.recipe), "digests": dict(self.digests), "parents": [p.to_json() for p in self.parents]}

@@ -73,6 +73,9 @@ class Quantity:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cuts", tuple(float(cut) for cut in self.cuts))
+        # Numbers out of a table are numpy's, which JSON refuses.
+        for name, end in (("low", self.low), ("high", self.high)):
+            object.__setattr__(self, name, end.item() if isinstance(end, np.generic) else end)
         if not self.low < self.high:
             raise SchemaError(f"{self.name}: low must be under high; got {self.low}..{self.high}")
 
@@ -94,11 +97,19 @@ class Quantity:
         scaled = 2 * (values.to_numpy("float64") - self.low) / (self.high - self.low) - 1
         return np.nan_to_num(scaled, nan=0.0).astype(np.float32)[:, None]
 
+    @property
+    def _edges(self) -> tuple[float, ...]:
+        return self.cuts or ((self.low + self.high) / 2,)
+
+    @property
+    def group_names(self) -> list[str]:
+        """Names of the groups that `groups` cuts into, in order."""
+        edges = self._edges
+        return [f"<{edges[0]:g}", *(f"{a:g}-{b:g}" for a, b in zip(edges, edges[1:])), f">={edges[-1]:g}"]
+
     def groups(self, values: pd.Series) -> pd.Series:
         """Values cut into labelled groups; without cuts, at the middle of the range."""
-        cuts = self.cuts or ((self.low + self.high) / 2,)
-        labels = [f"<{cuts[0]:g}", *(f"{a:g}-{b:g}" for a, b in zip(cuts, cuts[1:])), f">={cuts[-1]:g}"]
-        return pd.cut(values, [-np.inf, *cuts, np.inf], right=False, labels=labels).astype(object)
+        return pd.cut(values, [-np.inf, *self._edges, np.inf], right=False, labels=self.group_names).astype(object)
 
 
 Factor = Category | Quantity
@@ -210,7 +221,9 @@ class Schema:
         """
         table = table.copy()
         for name, value in change.items():
-            table[self[name].name] = value
+            table[name] = value
+            # Typed before anything is cleared: only then is 1 the level "1".
+            table[name] = self[name].check(table[name])
         return self.check(self.clear(table))
 
     def grid(self, each: int = 1, **values: Any) -> pd.DataFrame:
@@ -219,13 +232,13 @@ class Schema:
         Example:
             schema.grid(effusion=["absent", "present"], age=[30, 70], each=16)
         """
-        lists = [[v] if isinstance(v, (str, int, float)) else list(v) for v in values.values()]
-        for name in values:
-            self[name]
+        lists = [[v] if pd.api.types.is_scalar(v) else list(v) for v in values.values()]
+        factors = [self[name] for name in values]
         if each < 1:
             raise SchemaError(f"each={each}: ask for one image or more per combination")
         rows = [combination for combination in product(*lists) for _ in range(each)]
-        return self.check(self.clear(pd.DataFrame(rows, columns=list(values))))
+        table = pd.DataFrame(rows, columns=list(values))
+        return self.check(self.clear(table.assign(**{factor.name: factor.check(table[factor.name]) for factor in factors})))
 
     def groups(self, table: pd.DataFrame, name: str) -> pd.Series:
         """The group of each row by one factor: its level, or where its value lies between the cuts."""

@@ -30,6 +30,8 @@ class Channel:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise DataError(f"channel {self.name}: kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        for name, end in (("low", self.low), ("high", self.high)):
+            object.__setattr__(self, name, end.item() if isinstance(end, np.generic) else end)
         if not self.low < self.high:
             raise DataError(f"channel {self.name}: the window {self.low:g}..{self.high:g} is empty")
 

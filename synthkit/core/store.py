@@ -4,14 +4,13 @@ Files are named by their content, and the manifest is replaced in one step at th
 moment therefore leaves either the old cohort or the new one, never a mixture.
 """
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.files import checked, put, sweep, write_atomically
+from synthkit.core.files import checked, put, read_manifest, sweep, write_manifest
 from synthkit.core.pixels import Pixels
 from synthkit.core.provenance import Provenance
 from synthkit.core.schema import Schema
@@ -30,6 +29,15 @@ def _npy(raw: np.ndarray) -> bytes:
     return out.getvalue()
 
 
+def _parquet(table: pd.DataFrame) -> bytes:
+    from pyarrow import ArrowException
+
+    try:
+        return table.to_parquet(index=False)
+    except ArrowException as error:
+        raise StoreError(f"the table cannot be saved: {error.args[-1]}; make the column one type, for instance table[column].astype(str)") from error
+
+
 def save(cohort: Cohort, folder: Path) -> Path:
     """Write a cohort into a folder (made if absent; an older cohort there is replaced)."""
     if folder.exists() and not folder.is_dir():
@@ -43,10 +51,10 @@ def save(cohort: Cohort, folder: Path) -> Path:
     manifest = {
         "format": FORMAT, "images": len(cohort), "space": cohort.space.to_json(), "schema": cohort.schema.to_json(),
         "provenance": cohort.provenance.to_json(), "notes": list(cohort.notes), "shards": shards,
-        "table": put(folder, "table", ".parquet", cohort.table.to_parquet(index=False)),
+        "table": put(folder, "table", ".parquet", _parquet(cohort.table)),
         "skipped": put(folder, "skipped", ".parquet", cohort.skipped.astype(str).to_parquet(index=False)),
     }  # fmt: skip
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+    write_manifest(folder / MANIFEST, manifest)
     sweep(folder, KINDS, [MANIFEST, manifest["table"]["file"], manifest["skipped"]["file"], *(s["file"] for s in shards)])
     return folder
 
@@ -62,12 +70,9 @@ def load(folder: Path) -> Cohort:
     Raises:
         StoreError: no cohort there, a file missing, or a file whose digest is not the recorded one.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError(f"{folder} holds no saved cohort ({MANIFEST} is missing)") from None
-    except ValueError as error:
-        raise StoreError(f"{folder / MANIFEST} is damaged ({error}); restore it or make the cohort again") from None
+    if not is_saved(folder):
+        raise StoreError(f"{folder} holds no saved cohort ({MANIFEST} is missing)")
+    manifest = read_manifest(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise StoreError(f"{folder} has cohort format {manifest.get('format')}; this synthkit reads format {FORMAT}")
     space = Space.from_json(manifest["space"])

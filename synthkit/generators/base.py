@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from synthkit.core.budget import Budget, Minutes, resolve
 from synthkit.core.cohort import Cohort, require_disjoint
+from synthkit.core.imports import class_at, path_of
 from synthkit.core.provenance import canonical, digest
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
@@ -43,12 +44,12 @@ class Recipe(ABC):
         """Peak learning rate of AdamW."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"family": type(self).__name__, **asdict(self)}
+        return {"family": path_of(type(self)), **asdict(self)}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "Recipe":
         settings = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items() if name != "family"}
-        return RECIPES[data["family"]](**settings)
+        return class_at(data["family"], Recipe)(**settings)
 
     def fit(
         self, train: Cohort, *, valid: Cohort | None = None, budget: Budget = "lesson", seed: int = 0,

@@ -1,11 +1,10 @@
 """Generators on disk: safetensors weights named by their digest, and one JSON manifest. Never pickle."""
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from synthkit.core.files import checked, put, sweep, write_atomically
+from synthkit.core.files import checked, put, read_manifest, sweep, write_manifest
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import StoreError
@@ -35,7 +34,7 @@ def save(generator: "Generator", folder: Path, *, half: bool) -> Path:
         "format": FORMAT, "recipe": generator.recipe.to_json(), "schema": generator.schema.to_json(), "space": generator.space.to_json(),
         "card": generator.card.to_json(), "weights": entry,
     }  # fmt: skip
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+    write_manifest(folder / MANIFEST, manifest)
     sweep(folder, ("weights",), [MANIFEST, entry["file"]])
     return folder
 
@@ -48,10 +47,7 @@ def load(folder: Path) -> "Generator":
 
     if not (folder / MANIFEST).is_file():
         raise StoreError(f"{folder} holds no saved generator ({MANIFEST} is missing)")
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StoreError(f"{folder / MANIFEST} is damaged ({error}); restore it or train again") from None
+    manifest = read_manifest(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise StoreError(f"{folder} has generator format {manifest.get('format')}; this synthkit reads format {FORMAT}")
     schema, space = Schema.from_json(manifest["schema"]), Space.from_json(manifest["space"])

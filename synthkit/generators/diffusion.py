@@ -1,12 +1,12 @@
 """Conditional diffusion by flow matching: one straight path from noise to image, factors as condition."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
 
+from synthkit.core.imports import class_at
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import FitError
@@ -42,9 +42,7 @@ class Diffusion(Recipe):
             raise FitError(f"Diffusion(steps={self.steps}, drop={self.drop}): steps must be 1 or more and drop in 0..1")
 
     def network(self, schema: Schema, space: Space) -> EditableNetwork:
-        module, name = self.backbone.split(":")
-        backbone = vars(import_module(module))[name]
-        velocity = backbone(channels=len(space.channels), size=space.size, condition_width=schema.width, **self.options)
+        velocity = class_at(self.backbone, nn.Module)(channels=len(space.channels), size=space.size, condition_width=schema.width, **self.options)
         return FlowNetwork(velocity, shape=space.shape, blocks=schema.blocks(), steps=self.steps, drop=self.drop)
 
 

@@ -1,13 +1,14 @@
 """Classifier: a recipe that learns to predict one factor, or several, from images."""
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from synthkit.core.budget import Budget, resolve
 from synthkit.core.cohort import Cohort, require_disjoint
+from synthkit.core.imports import class_at
 from synthkit.core.schema import Category, Schema
 from synthkit.errors import DataError, FitError
 from synthkit.nets.predictor import FactorPredictor
@@ -77,9 +78,8 @@ class Classifier:
 
     def network(self, train: Cohort, schema: Schema) -> FactorPredictor:
         """The untrained network for a cohort's images."""
-        module, name = self.backbone.split(":")
         outputs = sum(factor.width for factor in schema.factors)
-        backbone = vars(import_module(module))[name](channels=len(train.space.channels), size=train.space.size, outputs=outputs, **self.options)
+        backbone = class_at(self.backbone, nn.Module)(channels=len(train.space.channels), size=train.space.size, outputs=outputs, **self.options)
         return FactorPredictor(backbone, schema, augmented=self.augment)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from synthkit.core.files import checked, put, sweep, write_atomically
-from synthkit.errors import FitError, StoreError
+from synthkit.core.files import checked, put, read_manifest, sweep, write_manifest
+from synthkit.errors import FitError
 
 MANIFEST = "run.json"
 
@@ -35,10 +35,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     """Put flat named tensors back into an optimiser of the same shape."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     rows: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
-        rows.setdefault(int(index), {})[name] = tensor.clone()
+        weight = weights[int(index)]
+        # A fused AdamW walks through weight and moments in memory order: the moments of a channels-last weight must lie as it does.
+        rows.setdefault(int(index), {})[name] = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor.clone()
     if rows:
         optimizer.load_state_dict({"state": rows, "param_groups": optimizer.state_dict()["param_groups"]})
 
@@ -51,7 +54,7 @@ def save_state(state: State, folder: Path, identity: dict[str, Any]) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
     entry = put(folder, "state", ".safetensors", save(tensors))
     manifest = {"identity": identity, "step": state.step, "seconds": state.seconds, "finished": state.finished, "losses": state.losses, "state": entry}
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1, default=str).encode())
+    write_manifest(folder / MANIFEST, json.loads(json.dumps(manifest, default=str)))
     sweep(folder, ("state",), [MANIFEST, entry["file"]])
 
 
@@ -66,10 +69,7 @@ def load_state(folder: Path, identity: dict[str, Any]) -> State | None:
 
     if not (folder / MANIFEST).is_file():
         return None
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except ValueError as error:
-        raise StoreError(f"{folder / MANIFEST} is damaged ({error}); remove the folder to start the run again") from None
+    manifest = read_manifest(folder / MANIFEST)
     ours, theirs = json.loads(json.dumps(identity, default=str)), manifest["identity"]
     differing = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
     if differing:

@@ -2,6 +2,7 @@
 import logging
 import math
 import signal
+import sys
 import tempfile
 import time
 import warnings
@@ -49,7 +50,8 @@ class _Loop(pl.LightningModule):
 
     def train_dataloader(self) -> DataLoader:
         last = self.plan.budget.count if isinstance(self.plan.budget, Steps) else ENDLESS
-        return DataLoader(range(self.start.step, last), batch_size=None)
+        # A generator of its own: the loader would draw from torch's global one.
+        return DataLoader(range(self.start.step, last), batch_size=None, generator=torch.Generator())
 
     def training_step(self, step: torch.Tensor | int, batch_idx: int) -> torch.Tensor:
         step = int(step)
@@ -83,6 +85,7 @@ class _Keeper(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, loop: _Loop) -> None:
         weights = loop.network.state_dict()
         self.average = {name: self.average.get(name, tensor).detach().clone().to(tensor.device) for name, tensor in weights.items()}
+        self.recent = list(loop.start.part("recent").get("losses", torch.empty(0)).to(loop.device))
         self.best = Best(self.plan.watch, loop.network) if self.plan.watch else None
         if trainer.is_global_zero and self.plan.title:
             from tqdm.auto import tqdm
@@ -122,7 +125,8 @@ class _Keeper(pl.Callback):
 
     def save(self, trainer: pl.Trainer, loop: _Loop, step: int, *, finished: bool) -> None:
         if trainer.is_global_zero:
-            named = {"network": loop.network.state_dict(), "average": self.average, "optimizer": optimizer_tensors(trainer.optimizers[0])}
+            named = {"network": loop.network.state_dict(), "average": self.average, "optimizer": optimizer_tensors(trainer.optimizers[0]),
+                     "recent": {"losses": torch.stack(self.recent) if self.recent else torch.empty(0)}}  # fmt: skip
             tensors = {f"{part}.{name}": tensor for part, rows in named.items() for name, tensor in rows.items()}
             save_state(State(tensors, step, loop.seconds, finished, self.losses), self.folder, self.plan.identity)
         self.saved_at = time.monotonic()
@@ -141,9 +145,10 @@ def _lightning(plan: Plan, keeper: _Keeper) -> pl.Trainer:
         raise FitError(f"devices={plan.devices}, but this machine has {torch.cuda.device_count()} GPU(s)")
     if plan.batch_size < plan.devices:
         raise FitError(f"batch_size={plan.batch_size} cannot be shared by devices={plan.devices}")
-    many = plan.devices > 1
+    # A notebook's kernel cannot be spawned again, only forked.
+    several = "ddp_notebook" if "ipykernel" in sys.modules else "ddp_spawn"
     return pl.Trainer(
-        accelerator="gpu" if kind == "cuda" else "cpu", devices=plan.devices, strategy="ddp_spawn" if many else "auto", precision=precision(kind),
+        accelerator="gpu" if kind == "cuda" else "cpu", devices=plan.devices, strategy=several if plan.devices > 1 else "auto", precision=precision(kind),
         max_steps=-1, max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[keeper], num_sanity_val_steps=0, use_distributed_sampler=False, default_root_dir=keeper.folder,
     )  # fmt: skip

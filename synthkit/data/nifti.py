@@ -1,0 +1,60 @@
+"""NIfTI volumes, turned to one orientation: slices from the feet up, rows to the back, columns to the patient's left (as axial DICOM)."""
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthkit.core.files import file_digest
+from synthkit.core.space import Channel
+from synthkit.data.picture import Picture, Unreadable, grey, require_content
+
+SUFFIXES = (".nii", ".nii.gz")
+MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
+
+
+def read_nifti(path: Path, file: str, *, window: tuple[float, float] | None = None) -> list[Picture]:
+    """One volume (D, H, W) with its spacing; a single slice is a 2D image.
+
+    Raises:
+        Unreadable: not NIfTI, truncated, 4D, NaN, or constant.
+    """
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        image = nibabel.load(path)
+        pixels, channel, spacing = volume(image, window=window)
+    except ImageFileError:
+        raise Unreadable("it is no NIfTI file, or damaged from the start") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise Unreadable("it is truncated or damaged") from error
+    return [Picture(pixels, (channel,), (file,), file_digest(path), spacing_mm=spacing)]
+
+
+def volume(image: Any, *, window: tuple[float, float] | None = None) -> tuple[np.ndarray, Channel, tuple[float, ...] | None]:
+    """A nibabel image as stored pixels (1, [D,] H, W), its channel and its spacing in mm (None where the header states none)."""
+    import nibabel
+
+    if len(image.shape) > 3 and any(n > 1 for n in image.shape[3:]):
+        raise Unreadable(f"it holds {' x '.join(map(str, image.shape))} values; synthkit reads one 3D volume a file")
+    if image.get_data_dtype().fields or len(image.shape) < 3:
+        raise Unreadable("it holds colours or no image")
+    image = image.slicer[(..., *(0,) * (len(image.shape) - 3))] if len(image.shape) > 3 else image
+    to_lps = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(("L", "P", "S"))
+    )  # fmt: skip
+    turned = image.as_reoriented(to_lps)
+    values = np.asarray(turned.dataobj).transpose(2, 1, 0)
+    require_content(values)
+    spacing = _spacing(turned)
+    if len(values) == 1:
+        values, spacing = values[0], spacing and spacing[1:]
+    pixels, channel = grey(values, "intensity", window=window)
+    return pixels, channel, spacing
+
+
+def _spacing(image: Any) -> tuple[float, ...] | None:
+    unit = image.header.get_xyzt_units()[0]
+    steps = tuple(float(step) * MILLIMETRES[unit] for step in image.header.get_zooms()[:3])[::-1]
+    unstated = unit == "unknown" and set(steps) == {1.0}
+    return None if unstated or min(steps) <= 0 else steps

@@ -1,0 +1,36 @@
+"""Shared by all tests: fixed randomness for hypothesis, one thread per process, and the rule for what is missing."""
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import configuration, settings
+
+settings.register_profile("synthkit", deadline=None, max_examples=60, derandomize=True, database=None)
+settings.load_profile("synthkit")
+configuration.set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "synthkit-hypothesis"))
+# Tiny images gain nothing from threads, and lose much when the machine is busy.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[bool, str], None]:
+    """`need(condition, what)`: skips where something is absent on this machine; in CI, where it must be there, fails."""
+
+    def check(condition: bool, what: str) -> None:
+        if not condition and os.environ.get("CI"):
+            pytest.fail(f"{what} is missing, and in CI nothing may be skipped")
+        if not condition:
+            pytest.skip(f"{what} is missing")
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def real_data(need: Callable[[bool, str], None]) -> Path:
+    """The folder of real data sets: SYNTHKIT_DATA, else shared/data beside the checkout."""
+    folder = Path(os.environ.get("SYNTHKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    need(folder.is_dir(), f"real data ({folder}; SYNTHKIT_DATA names another place)")
+    return folder

@@ -1,0 +1,265 @@
+"""What every generator family promises; each family in synthkit/generators is found and held to it."""
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+from inspect import isabstract
+from pathlib import Path
+from pkgutil import iter_modules
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from toys import SCHEMA, SMALL_NET, exact_generator, toy_cohort
+
+import synthkit.generators
+from synthkit.core.budget import Steps
+from synthkit.core.cohort import Cohort
+from synthkit.core.provenance import Provenance, pixel_digest
+from synthkit.core.schema import Schema
+from synthkit.errors import AbilityError, DataError, FitError, SchemaError, StoreError
+from synthkit.generators.base import RECIPES, Recipe
+from synthkit.generators.diffusion import Diffusion
+from synthkit.generators.generator import Generator
+from synthkit.nets.network import EditableNetwork, Network
+
+for module in iter_modules(synthkit.generators.__path__):
+    import_module(f"synthkit.generators.{module.name}")
+FAMILIES = sorted(name for name, kind in RECIPES.items() if kind.__module__.startswith("synthkit.") and not isabstract(kind))
+# Settings that make a family small enough for a test; a new family need not stand here.
+SMALL = {"Diffusion": {"options": SMALL_NET, "batch_size": 16, "steps": 8, "learning_rate": 4e-3}}
+ROOT = Path(__file__).parents[1]
+WANT = SCHEMA.grid(lesion=["absent", "present"], age=[30, 70], each=3).assign(image_id=lambda t: [f"want-{i}" for i in t.index])
+
+
+def recipe_of(family: str) -> Recipe:
+    return RECIPES[family](**SMALL.get(family, {}))
+
+
+@pytest.fixture(scope="module")
+def train() -> Cohort:
+    return toy_cohort(48, per_patient=2)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def generator(request, train) -> Generator:
+    return recipe_of(request.param).fit(train, valid=toy_cohort(8, seed=7, prefix="v"), budget=Steps(120), seed=0)
+
+
+@pytest.fixture(scope="module")
+def editor(generator) -> Generator:
+    if not isinstance(generator.trained, EditableNetwork):
+        pytest.skip("this family has no encoder")
+    return generator
+
+
+def test_there_are_families_to_test():
+    assert "Diffusion" in FAMILIES
+
+
+def test_samples_have_the_shape_scale_and_rows_that_were_asked_for(generator, train):
+    fake = generator.sample(WANT, seed=1)
+    assert fake.images.raw().shape == (12, 1, 16, 16) and fake.images.raw().dtype == np.uint16
+    assert fake.space == train.space.sixteen_bit() and fake.schema == SCHEMA and fake.images.tensor().abs().max() <= 1
+    assert fake.table["request_id"].tolist() == WANT["image_id"].tolist()
+    assert fake.table["lesion"].tolist() == WANT["lesion"].tolist() and fake.table["age"].tolist() == WANT["age"].tolist() and fake.table["sex"].isna().all()
+    assert fake.table["image_id"].str.startswith("synthetic-").all() and not set(fake.table["patient_id"]) & set(train.table["patient_id"])
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(generator):
+    first, again, other = (generator.sample(WANT, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.images.raw(), again.images.raw()) and first.table.equals(again.table)
+    assert all((a != b).any() for a, b in zip(first.images.raw(), other.images.raw())) and not set(first.table["image_id"]) & set(other.table["image_id"])
+
+
+@pytest.mark.parametrize("rows", [[0], [11], [5, 2, 8], [11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]])
+def test_an_image_does_not_depend_on_the_company_it_is_asked_for_in(generator, rows):
+    whole, part = generator.sample(WANT, seed=1), generator.sample(WANT.iloc[rows], seed=1)
+    assert np.array_equal(part.images.raw(), whole.images.raw()[rows])
+    assert part.table.equals(whole.table.iloc[rows].reset_index(drop=True))
+
+
+def test_the_condition_matters(generator):
+    fake = generator.sample(WANT, seed=3)
+    brightness = fake.images.tensor().flatten(1).mean(1).numpy()
+    ill = (fake.table["lesion"] == "present").to_numpy()
+    assert brightness[ill].min() > brightness[~ill].max() and brightness[ill].mean() - brightness[~ill].mean() > 0.4
+
+
+def test_any_subset_of_factors_may_be_asked_for(generator):
+    one, none = generator.sample(pd.DataFrame({"age": [50.0]}), seed=0), generator.sample(pd.DataFrame({"remark": ["any"]}), seed=0)
+    assert one.table["age"].tolist() == [50] and one.table["lesion"].isna().all() and none.table[list(SCHEMA.names)].isna().all(axis=None)
+    assert (one.images.raw() != none.images.raw()).any(), "a factor left open is not a factor given"
+
+
+def test_lineage_names_seed_weights_licence_and_training_data(generator, train):
+    record = generator.sample(WANT[:1], seed=5).provenance
+    assert (record.kind, record.seed, record.licence) == ("synthetic", 5, "CC0")
+    assert record.digests["weights"] == generator.weights_digest() and record.recipe["recipe"] == generator.recipe.to_json()
+    (taught,) = record.parents
+    assert (taught.kind, taught.source) == ("real", "toy") and taught.digests["data"] == generator.card.trained_on["digest"]
+    assert json.loads(json.dumps(record.to_json())), "it can be written down"
+
+
+def test_the_card_says_what_was_learnt_from_what(generator):
+    card = generator.card
+    assert (card.trained_on["images"], card.trained_on["patients"], card.training["steps"], card.training["seed"]) == (48, 24, 120, 0)
+    losses = [loss for _, loss in card.training["losses"]]
+    assert losses[-1] < losses[0] and 0 < card.training["validation loss"] < losses[0]
+    assert "Not a medical device" in generator._repr_html_()
+
+
+def test_saved_and_read_back_it_makes_the_same_bytes(generator, tmp_path):
+    back = Generator.load(generator.save(tmp_path)).to("cpu")
+    assert back.weights_digest() == generator.weights_digest() and back.card == type(back.card).from_json(json.loads(json.dumps(generator.card.to_json())))
+    assert (back.schema, back.space) == (generator.schema, generator.space) and back.recipe.to_json() == json.loads(json.dumps(generator.recipe.to_json()))
+    fake = generator.sample(WANT, seed=1)
+    assert np.array_equal(back.sample(WANT, seed=1).images.raw(), fake.images.raw())
+    half = Generator.load(generator.save(tmp_path, half=True)).to("cpu").sample(WANT, seed=1)
+    assert len(list(tmp_path.iterdir())) == 2, "the larger weights are gone"
+    assert (half.images.tensor() - fake.images.tensor()).abs().mean() < 0.01
+
+
+def test_another_process_reads_it_and_makes_the_same_bytes(generator, tmp_path):
+    generator.save(tmp_path / "gen")
+    WANT.to_parquet(tmp_path / "want.parquet")
+    program = (
+        "import sys, pandas, torch, synthkit as sk\nfrom synthkit.core.provenance import pixel_digest\n"
+        "torch.set_num_threads(1)\ngen = sk.Generator.load(sys.argv[1]).to('cpu')\n"
+        "print(pixel_digest(gen.sample(pandas.read_parquet(sys.argv[2]), seed=1).images.raw()))"
+    )
+    arguments = [sys.executable, "-c", program, str(tmp_path / "gen"), str(tmp_path / "want.parquet")]
+    done = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == pixel_digest(generator.sample(WANT, seed=1).images.raw()), done.stderr
+
+
+@pytest.mark.parametrize("kind", ["weights-*.safetensors", "generator.json"])
+@pytest.mark.parametrize("where", [0.0, 0.3, 1.0])
+def test_one_flipped_bit_in_a_checkpoint_is_seen(generator, tmp_path, kind, where):
+    (path,) = generator.save(tmp_path).glob(kind)
+    data = bytearray(path.read_bytes())
+    data[int(where * (len(data) - 1))] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="damaged"):
+        Generator.load(tmp_path)
+    path.unlink()
+    with pytest.raises(StoreError, match="missing"):
+        Generator.load(tmp_path)
+
+
+def test_decoding_what_was_encoded_gives_the_image(editor):
+    cohort = toy_cohort(10, seed=5, prefix="n")
+    z = editor.encode(cohort)
+    assert z.shape == (10, *editor.trained.latent_shape())
+    again = editor.decode(z, cohort.table)
+    assert (again - cohort.images.tensor()).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("high", [255, 65535])
+def test_doing_nothing_changes_no_byte(editor, high):
+    cohort = toy_cohort(5, seed=5, high=high)
+    twin = editor.edit(cohort, {})
+    assert np.array_equal(twin.images.raw(), cohort.images.raw().astype(np.uint16) * (65535 // high))
+
+
+def test_an_edit_moves_its_factor_and_says_where_it_comes_from(editor):
+    cohort = toy_cohort(12, seed=5).where("lesion == 'present'")
+    twin = editor.edit(cohort, {"lesion": "absent"})
+    change = (twin.images.tensor() - cohort.images.tensor()).flatten(1).mean(1)
+    assert (change < -0.2).all()
+    assert twin.table["lesion"].eq("absent").all() and twin.table["diameter"].isna().all() and twin.table["age"].equals(cohort.table["age"])
+    assert twin.table["source_id"].tolist() == cohort.table["image_id"].tolist() and twin.table["patient_id"].equals(cohort.table["patient_id"])
+    assert twin.provenance.kind == "edited" and twin.provenance.recipe["do"] == {"lesion": "absent"}
+    assert [p.source for p in twin.provenance.parents] == ["toy", "toy"] and "Edited images: each is a changed copy of its source." in twin.caveats()
+
+
+def test_with_a_perfect_network_an_edit_is_exact_and_undoes_itself():
+    cohort = toy_cohort(8, seed=2)
+    cohort = cohort[np.flatnonzero(cohort.images.tensor().flatten(1).abs().amax(1) < 0.99)]
+    generator = exact_generator(cohort)
+    there, wide = generator.edit(cohort, {"lesion": "present"}), cohort.images.tensor()
+    step = (cohort.table["lesion"] == "absent").to_numpy(float).reshape(-1, 1, 1, 1)
+    assert np.allclose(there.images.tensor(), np.clip(wide + step, -1, 1), atol=1e-4)
+    assert np.allclose(there.table["round_trip"], 0, atol=1e-4)
+    half = toy_cohort(8, seed=2)
+    gentle = exact_generator(half, strength=0.1)
+    gone = gentle.edit(half, {"lesion": "absent"})
+    back = gentle.edit(Cohort(gone.images, gone.table.assign(lesion="absent"), SCHEMA, gone.provenance), {"lesion": "present"})
+    ill = (half.table["lesion"] == "present").to_numpy()
+    assert np.allclose(back.images.tensor()[ill], half.images.tensor()[ill], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda g: g.sample(SCHEMA.grid(age=30)[:0], seed=0), SchemaError, "table of requests is empty"),
+        (lambda g: g.sample(pd.DataFrame({"age": [140]}), seed=0), SchemaError, "age: 140 years is outside 0..100 years"),
+        (lambda g: g.sample(pd.DataFrame({"lesion": ["maybe"]}), seed=0), SchemaError, "lesion: 'maybe' is not one of absent, present"),
+        (lambda g: g.edit(toy_cohort(4), {"weight": 3}), SchemaError, "unknown factor 'weight'; this schema has lesion"),
+        (lambda g: g.edit(toy_cohort(4), {"age": -3}), SchemaError, "age: -3 years is outside"),
+        (lambda g: g.edit(toy_cohort(4, size=(8, 8)), {"age": 3}), DataError, r"makes \(1, 16, 16\) images \(grey\), the cohort has \(1, 8, 8\)"),
+        (lambda g: g.encode(toy_cohort(4)[:0]), DataError, "the cohort is empty"),
+        (lambda g: Generator.pretrained("nonesuch"), StoreError, "no pretrained generator 'nonesuch'"),
+        (lambda g: Generator.load(ROOT / "tests"), StoreError, "holds no saved generator"),
+        (lambda g: Recipe.from_json({**g.recipe.to_json(), "family": "synthkit.errors:DataError"}), FitError, "not a subclass"),
+        (lambda g: Recipe.from_json({**g.recipe.to_json(), "family": "nonesuch:GAN"}), FitError, "cannot import"),
+    ],
+)
+def test_impossible_wishes_are_refused(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(exact_generator(toy_cohort(4)))
+
+
+class OneWay(Network):
+    """A network without an encoder."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def training_step(self, batch):
+        return self.weight.sum()
+
+    def latent_shape(self):
+        return (1, 16, 16)
+
+    def decode(self, z, c):
+        return z
+
+
+def test_a_family_without_an_encoder_says_so():
+    exact = exact_generator(toy_cohort(4))
+    one_way = Generator(exact.recipe, OneWay(), exact.schema, exact.space, exact.card)
+    assert len(one_way.sample(WANT, seed=0)) == 12
+    for call in (lambda: one_way.edit(toy_cohort(4), {"age": 3}), lambda: one_way.encode(toy_cohort(4))):
+        with pytest.raises(AbilityError, match="no encoder. Use VAE or Diffusion"):
+            call()
+
+
+@pytest.mark.parametrize("size", [(8, 16, 16), (28, 28), (30, 30), (50, 50), (100, 84)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_volumes_and_odd_sizes_work_from_end_to_end(family, size):
+    cohort = toy_cohort(6, size=size)
+    generator = recipe_of(family).fit(cohort, budget=Steps(1), seed=0)
+    fake = generator.sample(WANT[:2], seed=0)
+    assert fake.images.raw().shape == (2, 1, *size)
+    if isinstance(generator.trained, EditableNetwork):
+        assert generator.edit(cohort[:2], {"age": 40}).images.raw().shape == (2, 1, *size)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_any_factor_it_still_learns_and_samples(family):
+    cohort = toy_cohort(8)
+    bare = Cohort(cohort.images, cohort.table[["image_id", "patient_id"]], Schema(), Provenance("real", "bare"))
+    assert len(recipe_of(family).fit(bare, budget=Steps(2)).sample(pd.DataFrame(index=range(3)), seed=0)) == 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_recipe_is_json(family):
+    recipe = recipe_of(family)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))).to_json() == json.loads(json.dumps(recipe.to_json()))
+    with pytest.raises(AttributeError):
+        recipe.batch_size = 3
+    assert Recipe.from_json(Diffusion(steps=3).to_json()) == Diffusion(steps=3)
