@@ -14,15 +14,17 @@ app.add_typer(data_app, name="data")
 @app.command()
 def quickstart(
     data: Annotated[str, typer.Option(help="Catalog name or a folder with images and their table.")] = "chest-phantom",
+    table: Annotated[str | None, typer.Option(help="The folder's table of labels.")] = None,
+    size: Annotated[int | None, typer.Option(help="Bring the folder's images to this size in pixels.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report and the synthetic cohort.")] = Path("synthkit-out"),
-    train: Annotated[bool, typer.Option("--train", help="Train a generator here instead of the shipped one.")] = False,
+    train: Annotated[bool, typer.Option("--train", help="Train a generator here instead of the shipped one, which is for the phantom.")] = False,
     budget: Annotated[str, typer.Option(help='"smoke", "lesson", "full", "10 min" or "500 steps".')] = "lesson",
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
 ) -> None:
     """Load, generate, check, edit, explain, and write report.html."""
     from synthkit.quickstart import quickstart as run
 
-    result = run(source=data, out=out, train=train, budget=budget, seed=seed, say=typer.echo)
+    result = run(source=data, table=table, size=size, out=out, train=train, budget=budget, seed=seed, say=typer.echo)
     typer.echo(f"\nReport:  {result.report}\nSheet:   {result.sheet}\nCohort:  {result.synthetic}  (synthkit.load reads it)\nNext:    synthkit lab")
 
 
@@ -41,7 +43,7 @@ def doctor() -> None:
 
     findings = examine()
     for finding in findings:
-        typer.echo(f"{'ok     ' if finding.good else 'missing'}  {finding.what:<22} {finding.found}" + (f"\n         -> {finding.mend}" if finding.mend else ""))
+        typer.echo(finding.line())
     raise typer.Exit(int(any(f.needed and not f.good for f in findings)))
 
 

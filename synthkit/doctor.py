@@ -17,6 +17,11 @@ class Finding:
     mend: str = ""
     needed: bool = False
 
+    def line(self) -> str:
+        """The finding as text; the command that mends it stands below."""
+        mend = f"\n         -> {self.mend}" if self.mend else ""
+        return f"{'ok' if self.good else 'missing':<9}{self.what:<22} {self.found}{mend}"
+
 
 def examine() -> list[Finding]:
     """Look at versions, processor, GPU, memory, browser, checkpoints and data."""
@@ -46,7 +51,7 @@ def _hardware() -> list[Finding]:
     import psutil
     import torch
 
-    from synthkit.training.plan import accelerator, precision
+    from synthkit.core.device import accelerator, precision
 
     memory = f"{psutil.virtual_memory().available / 2**30:.0f} of {psutil.virtual_memory().total / 2**30:.0f} GB free"
     lines = [Finding("processor", f"{os.cpu_count()} cores, {memory}")]
@@ -61,7 +66,8 @@ def _hardware() -> list[Finding]:
 
 def _browser() -> Finding:
     path = next((p for p in map(shutil.which, ("chromium", "google-chrome", "chrome", "msedge", "firefox")) if p), None)
-    return Finding("browser", path or "none found", path is not None, "" if path else "install a browser to use JupyterLab (on Debian: apt-get install chromium)")
+    mend = "" if path else "install a browser to use JupyterLab (on Debian: apt-get install chromium)"
+    return Finding("browser", path or "none found", path is not None, mend)
 
 
 def _checkpoint() -> Finding:

@@ -38,28 +38,28 @@ class Result:
 
 
 def quickstart(
-    *, source: str = PHANTOM, out: str | Path = "synthkit-out", train: bool = False, budget: Budget = "lesson", seed: int = 0,
-    say: Callable[[str], None] = print,
+    *, source: str = PHANTOM, table: str | None = None, size: int | None = None, out: str | Path = "synthkit-out",
+    train: bool = False, budget: Budget = "lesson", seed: int = 0, say: Callable[[str], None] = print,
 ) -> Result:  # fmt: skip
     """Run the main job on the chest phantom, a catalog data set or a folder, and write `report.html`.
 
     Args:
         source: catalog name or folder of images with their table.
-        train: train a generator here; without it the shipped one is used, which exists for the phantom only.
+        table, size: as of `sk.load`, for a folder.
+        out: folder for the report, the contact sheet, the synthetic cohort and the training run.
+        train: train a generator here; the shipped one is for the phantom only, so other sources always train.
         budget: of that training.
         say: called with a line of progress.
     Raises:
-        DataError: a source that is not the phantom, without `train`.
+        DataError: nothing to load, or no factor with two levels to classify and edit.
     """
-    out = Path(out)
-    phantom = ChestPhantom(size=64)
-    if source != PHANTOM and not train:
-        raise DataError(f"there is no shipped generator for {source!r}; add --train (about 10 minutes on two cores with --budget lesson)")
+    out, phantom = Path(out), ChestPhantom(size=64)
     say(f"1/6 load {source}")
-    data = phantom.cohort(PHANTOM_IMAGES, seed=PHANTOM_SEED) if source == PHANTOM else load(source)
+    data = phantom.cohort(PHANTOM_IMAGES, seed=PHANTOM_SEED) if source == PHANTOM else load(source, table=table, size=size)
+    train = train or source != PHANTOM
     learn, judge, test = data.split((0.6, 0.2, 0.2), by="patient_id", seed=seed)
     say(f"    {len(data)} images of {data.table['patient_id'].nunique()} patients: train {len(learn)}, judge {len(judge)}, test {len(test)}")
-    say("2/6 train a generator" if train else f"2/6 open the generator {SHIPPED}")
+    say(f"2/6 train a generator, budget {budget}" if train else f"2/6 open the generator {SHIPPED}")
     generator = Diffusion().fit(learn, budget=budget, seed=seed, run=out / "run") if train else Generator.pretrained(SHIPPED)
     say(f"3/6 draw {len(test)} synthetic images, one for each test patient's factors")
     fake = generator.sample(test.table, seed=seed)
@@ -71,7 +71,7 @@ def quickstart(
     why = explain(classifier, twin)
     scored = classifier.score(test)
     scored = scored.assign(measure=scored["measure"] + " for " + scored["factor"]).drop(columns="factor")
-    skill = Measured(f"The classifier of {why.target}: AUC on test patients", scored, ("Trained on real training patients with early stopping.",))
+    skill = Measured(f"The classifier of {why.target}: AUC on test patients", scored, ("Trained on the training patients, with early stopping.",))
     truth = [twin.against(phantom.counterfactual(twin.factual, twin.do))] if source == PHANTOM else []
     sections = (Gallery(test, fake), quality, twin, *truth, skill, why)
     say("6/6 write the report")
@@ -102,5 +102,6 @@ def _sheet(real: Cohort, fake: Cohort, path: Path) -> Path:
     count = min(3 * COLUMNS, len(real), len(fake))
     halves = [sheet([plane(cohort.images[i]) for i in range(count)], columns=COLUMNS) for cohort in (real, fake)]
     scale = max(1, 128 // real.space.size[-1])
-    write_atomically(path, png(sheet(halves, columns=1, gap=8), scale=scale, text={"Description": "upper half: source images, lower half: synthetic images made by synthkit"}))
+    said = {"Description": "upper half: source images, lower half: synthetic images made by synthkit"}
+    write_atomically(path, png(sheet(halves, columns=1, gap=8), scale=scale, text=said))
     return path

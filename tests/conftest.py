@@ -34,3 +34,19 @@ def real_data(need: Callable[[bool, str], None]) -> Path:
     folder = Path(os.environ.get("SYNTHKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
     need(folder.is_dir(), f"real data ({folder}; SYNTHKIT_DATA names another place)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(need: Callable[[bool, str], None]):
+    """A headless Chromium, driven by playwright."""
+    import shutil
+
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    need(path is not None, "Chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    flags = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]  # fmt: skip
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, headless=True, args=flags)
+        yield chromium
+        chromium.close()

@@ -153,7 +153,8 @@ def test_the_template_comes_with_nilearn(home, monkeypatch):
 def test_the_catalog_is_found_inside_an_installed_package(tmp_path, monkeypatch):
     package = tmp_path / "site" / "synthkit" / "data"
     package.mkdir(parents=True)
-    (package.parent / "data_catalog.yaml").write_text("only: {title: t, get: embedded, layout: phantom, images: 1, size: [8, 8], channel: x, source: s, licence: l, terms: t, citation: c}")
+    fields = "title: t, get: embedded, layout: phantom, images: 1, size: [8, 8], channel: x, source: s, licence: l, terms: t, citation: c"
+    (package.parent / "data_catalog.yaml").write_text(f"only: {{{fields}}}")
     monkeypatch.setattr(entries_module, "__file__", str(package / "entry.py"))
     entries_module.entries.cache_clear()
     try:

@@ -26,8 +26,8 @@ def folder(tmp_path):
     """Twelve grey PNGs of four patients, with labels.csv."""
     for number in range(12):
         Image.fromarray(noise(20, 16, seed=number)).save(tmp_path / f"img_{number:02d}.png")
-    rows = {"file": [f"img_{n:02d}.png" for n in range(12)], "who": [f"P{n % 4}" for n in range(12)], "age": range(30, 42), "side": ["left", "right"] * 6, "score": range(12)}
-    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    rows = {"file": [f"img_{n:02d}.png" for n in range(12)], "who": [f"P{n % 4}" for n in range(12)], "age": range(30, 42)}
+    pd.DataFrame({**rows, "side": ["left", "right"] * 6, "score": range(12)}).to_csv(tmp_path / "labels.csv", index=False)
     return tmp_path
 
 
@@ -307,7 +307,8 @@ def write_arrays(folder, images, key="images", name=None, **columns):
 
 def test_arrays_are_joined_by_index(tmp_path):
     images = noise(6, 8, 8)
-    folder = write_arrays(tmp_path / "a", images, index=[5, 4, 3, 2, 1, 0], age=[50, 40, 30, 20, 10, 1], patient_id=["p", "p", "q", "q", "r", "s"], split=["train", "test"] * 3)
+    columns = {"patient_id": ["p", "p", "q", "q", "r", "s"], "split": ["train", "test"] * 3}
+    folder = write_arrays(tmp_path / "a", images, index=[5, 4, 3, 2, 1, 0], age=[50, 40, 30, 20, 10, 1], **columns)
     cohort = load(folder)
     assert cohort.table["age"].tolist() == [1, 10, 20, 30, 40, 50] and np.array_equal(cohort.images.raw()[:, 0], images)
     assert cohort.table["patient_id"].nunique() == 4 and "split" in cohort.table and "split" not in cohort.schema

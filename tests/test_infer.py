@@ -87,7 +87,8 @@ def test_view_and_names():
 
 
 def test_words_and_numbers():
-    table = pd.DataFrame({"grade": [2, 3, 2, 3] * 6, "side": ["Left", "left", "right", None] * 6, "size_mm": np.linspace(3.2, 41.7, 24), "delta": np.linspace(-7, 9, 24)})
+    words = {"grade": [2, 3, 2, 3] * 6, "side": ["Left", "left", "right", None] * 6}
+    table = pd.DataFrame({**words, "size_mm": np.linspace(3.2, 41.7, 24), "delta": np.linspace(-7, 9, 24)})
     guess = infer(table)
     assert guess.schema["grade"].levels == ("2", "3")
     assert guess.schema["side"].levels in (("Left", "right"), ("left", "right")) and guess.table["side"].isna().sum() == 6
@@ -108,7 +109,9 @@ def test_minus_one_among_positive_numbers_is_missing():
         ("MRN", [f"{i:08d}" for i in range(20)], "personal"),
         ("phone", ["555-1", "555-2"] * 10, "personal"),
         ("Patient ID", list(range(10)) * 2, "id"),
+        ("case no", list(range(10)) * 2, "id"),
         ("serial", list(range(100, 121)), "id"),
+        ("chart", [880_000 + 37 * i for i in range(20)], "id"),
         ("code", [f"00{i}" for i in range(20)], "id"),
         ("Image Index", [f"{i}.png" for i in range(20)], "id"),
         ("scan", [f"a/{i}.dcm" for i in range(20)], "file name"),
@@ -141,7 +144,8 @@ def test_declared_factors_are_filled_and_the_rest_is_guessed():
 
 def test_the_guess_holds_its_own_table():
     rng = np.random.default_rng(0)
-    table = pd.DataFrame({"Age": rng.integers(1, 95, 60), "Sex": rng.choice(["M", "F"], 60), "findings": rng.choice(["A|B", "No Finding", "C"], 60), "bmi": rng.normal(27, 4, 60)})
+    words = {"Sex": rng.choice(["M", "F"], 60), "findings": rng.choice(["A|B", "No Finding", "C"], 60)}
+    table = pd.DataFrame({"Age": rng.integers(1, 95, 60), **words, "bmi": rng.normal(27, 4, 60)})
     guess = Schema.infer(table)
     assert guess.schema.check(guess.table).equals(guess.schema.check(guess.schema.check(guess.table)))
     assert guess.schema.encode(guess.table).shape == (60, guess.schema.width)

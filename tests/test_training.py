@@ -15,10 +15,12 @@ from synthkit.core.budget import Minutes, Steps, resolve
 from synthkit.errors import FitError, LeakageError, SchemaError, StoreError
 from synthkit.generators.diffusion import Diffusion
 from synthkit.nets.network import Batch, Trainable
-from synthkit.training import Plan, memory, train
+from synthkit.training import memory
+from synthkit.training.plan import Plan
+from synthkit.training.trainer import train
 from synthkit.training.data import TrainingData, balance_weights
 from synthkit.training.stopping import Watch
-from synthkit.training.trainer import WARM_UP, rate
+from synthkit.training.loop import WARM_UP, rate
 
 ROOT = Path(__file__).parents[1]
 SMALL = Diffusion(steps=2, options=SMALL_NET, batch_size=8)
@@ -240,7 +242,8 @@ from pathlib import Path
 from toys import SMALL_NET, toy_cohort
 from synthkit.core.budget import Steps
 from synthkit.generators.diffusion import Diffusion
-from synthkit.training import Plan, train
+from synthkit.training.plan import Plan
+from synthkit.training.trainer import train
 from synthkit.training.data import TrainingData
 import torch
 torch.set_num_threads(1)

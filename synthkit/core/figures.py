@@ -85,8 +85,8 @@ def picture_figure(
     left = 20 + 7 * max([len(name) for name in row_names], default=0)
     scale = min(1.0, 900 / (page.shape[1] * enlarge))
     figure.update_layout(
-        title=title, width=int(page.shape[1] * enlarge * scale) + left + 30, height=int(page.shape[0] * enlarge * scale) + 120,
-        margin=dict(l=left, r=10, t=70, b=40), plot_bgcolor="white",
+        title=title, width=int(page.shape[1] * enlarge * scale) + left + 30, height=int(page.shape[0] * enlarge * scale) + 90,
+        margin=dict(l=left, r=10, t=60, b=30), plot_bgcolor="white",
     )  # fmt: skip
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
@@ -99,7 +99,8 @@ def interval_plot(frame: pd.DataFrame, *, title: str) -> "Figure":
     from plotly.subplots import make_subplots
 
     metrics = list(dict.fromkeys(frame["metric"]))
-    figure = make_subplots(rows=max(1, len(metrics)), cols=1, subplot_titles=metrics)
+    heights = [64 + 24 * frame[frame["metric"] == m]["group"].nunique() for m in metrics] or [64]
+    figure = make_subplots(rows=len(heights), cols=1, subplot_titles=metrics, row_heights=heights, vertical_spacing=48 / (90 + sum(heights)))
     for row, metric in enumerate(metrics, start=1):
         part = frame[frame["metric"] == metric]
         bars = dict(type="data", symmetric=False, array=part["high"] - part["value"], arrayminus=part["value"] - part["low"])
@@ -107,6 +108,6 @@ def interval_plot(frame: pd.DataFrame, *, title: str) -> "Figure":
         figure.add_trace(go.Scatter(x=part["value"], y=names, mode="markers", error_x=bars, name=metric, marker_color="#2166ac"), row=row, col=1)
         floor = go.Scatter(x=part["floor"], y=names, mode="markers", marker=dict(symbol="line-ns-open", size=14, color="#b2182b"), name="real against real")
         figure.add_trace(floor, row=row, col=1)
-    counts = [frame[frame["metric"] == m]["group"].nunique() for m in metrics]
-    figure.update_layout(title=title, showlegend=False, height=140 + sum(70 + 26 * c for c in counts), margin=dict(l=160))
+    figure.update_yaxes(dtick=1, autorange="reversed")
+    figure.update_layout(title=title, showlegend=False, template="plotly_white", height=90 + sum(heights), margin=dict(l=160, t=60, b=30))
     return figure

@@ -1,7 +1,7 @@
 """A first guess at the factors of a raw clinical table, with its reasons, for a person to correct."""
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -28,10 +28,10 @@ LEVEL_ORDER = ("absent", "present", "no", "yes", "negative", "positive", "none",
 # What a column is called that names a person, or only keeps the books.
 PERSONAL = re.compile(
     r"(.*_)?(mrn|ssn|nhs|dob|birth_?(date|day|place|name)|address|street|zip(_?code)?|post(al|_?code)|(tele)?phone|fax|mobile|e?mail|accession|physician"
-    r"|doctor|operator|radiologist|technician|surname|firstname|lastname|forename|insurance|passport|record_number)(_.*)?|(.*_)?births?"
+    r"|doctor|operator|radiologist|technician|initials|surname|firstname|lastname|forename|insurance|passport|record_number)(_.*)?|(.*_)?births?"
     r"|((pat|patients?|subjects?|full|first|last|family|given|middle|maiden|persons?)_)?names?"
 )  # fmt: skip
-IDENTITY = re.compile(r"(.*_)?(ids?|uid|uuid|guid|index|idx|key|hash|barcode)|patient|subject|case|unnamed_\d+")
+IDENTITY = re.compile(r"(.*_)?(ids?|uid|uuid|guid|index|idx|key|hash|barcode|number|nr|no)|patient|subject|case|unnamed_\d+")
 SPLIT = re.compile(r"split|fold|cv_fold|subset|partition|set|dataset_split")
 ABOUT_FILE = re.compile(r"(.*_)?(licen[cs]e|citation|doi|url|pixel_spacing)(_.*)?|source|rows|col(umn)?s|width|height|bits.*|bytes|frames|orig(inal)?_.*")
 DATE = re.compile(r"(19|20)\d{2}[-/.](0?[1-9]|1[0-2])[-/.]\d{1,2}.*|\d{1,2}[-/.]\d{1,2}[-/.](19|20)\d{2}.*|(19|20)\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])")
@@ -113,31 +113,52 @@ def infer(table: pd.DataFrame, *, levels: Mapping[str, Any] | None = None, facto
         raise SchemaError(f"the table has two columns {twice[0]!r}; rename one")
     known = {**_declared(levels or {}, table), **{f.name: f for f in factors}}
     guesses = {c: _guess(next((n for n in (str(c), snake(c)) if n in known), standard_name(c)), as_text(table[c]), known) for c in table.columns}
-    found: dict[str, Factor] = {}
-    out: dict[str, pd.Series] = {}
-    notes: dict[object, tuple[str, str]] = {}
+    gathered = _Gathered(table, known)
     # Lists of findings come last: a finding with a column of its own is not taken from a list again.
-    for column, guess in sorted(guesses.items(), key=lambda item: item[1].label == "findings"):
-        notes[column] = _take(column, guess, table, found, out, known)
+    notes = {column: gathered.take(column, guess) for column, guess in sorted(guesses.items(), key=lambda item: item[1].label == "findings")}
+    found = gathered.found
     order = dict.fromkeys([*(f.name for f in factors if f.name in found), *found])
     schema = Schema(tuple(found[name] for name in order), tuple(name for name in SENSITIVE if name in found))
     rows = [(str(column), *notes[column]) for column in table.columns]
-    return Inference(schema, pd.DataFrame(out, index=table.index), pd.DataFrame(rows, columns=["column", "guess", "why"]))
+    return Inference(schema, pd.DataFrame(gathered.out, index=table.index), pd.DataFrame(rows, columns=["column", "guess", "why"]))
 
 
-def _take(
-    column: object, guess: _Guess, table: pd.DataFrame, found: dict[str, Factor], out: dict[str, pd.Series], known: Mapping[str, Any]
-) -> tuple[str, str]:  # fmt: skip
-    """Add one column's factors and values; the answer is its note."""
-    if guess.label == "findings":
-        return _expand(as_text(table[column]), found, out, known)
-    if guess.factor is None:
-        out.setdefault(str(column), table[column])
-    elif guess.factor.name in found:
-        return "left out: repeated", f"another column already gives {guess.factor.name!r}"
-    else:
-        found[guess.factor.name], out[guess.factor.name] = guess.factor, guess.values
-    return guess.label, guess.why
+@dataclass(frozen=True, eq=False)
+class _Gathered:
+    """Factors and columns collected from one table, column by column."""
+
+    table: pd.DataFrame
+    known: Mapping[str, Any]
+    found: dict[str, Factor] = field(default_factory=dict)
+    out: dict[str, pd.Series] = field(default_factory=dict)
+
+    def take(self, column: object, guess: _Guess) -> tuple[str, str]:
+        """Add one column; the answer is its note."""
+        if guess.label == "findings":
+            return self._expand(as_text(self.table[column]))
+        if guess.factor is None:
+            self.out.setdefault(str(column), self.table[column])
+        elif guess.factor.name in self.found:
+            return "left out: repeated", f"another column already gives {guess.factor.name!r}"
+        else:
+            self.found[guess.factor.name], self.out[guess.factor.name] = guess.factor, guess.values
+        return guess.label, guess.why
+
+    def _expand(self, text: pd.Series) -> tuple[str, str]:
+        """Turn an "A|B" column into one absent/present category per finding."""
+        cells = [None if cell is None or cell.lower() in MISSING_WORDS else {snake(part) for part in cell.split("|") if part.strip()} for cell in text]
+        listed = sorted({part for cell in cells if cell for part in cell} - {*map(snake, NO_FINDING)})
+        declared = {name: f for name, f in self.known.items() if isinstance(f, Category) and set(f.levels) == set(FINDING)}
+        listed += [name for name in declared if name not in listed]
+        added = [name for name in listed if name not in self.found]
+        for name in added:
+            values = [None if cell is None else FINDING[name in cell] for cell in cells]
+            self.found[name] = declared.get(name, Category(name, FINDING))
+            self.out[name] = pd.Series(values, index=text.index, dtype=object)
+        blank = sum(cell is None for cell in cells)
+        own = f"; {len(listed) - len(added)} have columns of their own" if len(added) < len(listed) else ""
+        why = f"a list of findings: {', '.join(added) or 'none'}{own}"
+        return ("factor per finding" if added else "left out: repeated"), why + (f"; {blank} blank cells are missing" if blank else "")
 
 
 def _declared(levels: Mapping[str, Any], table: pd.DataFrame) -> dict[str, Any]:
@@ -250,22 +271,6 @@ def _findings(name: str, text: pd.Series, known: pd.Series) -> _Guess | None:
     return _Guess("findings", "")
 
 
-def _expand(text: pd.Series, found: dict[str, Factor], out: dict[str, pd.Series], declared: Mapping[str, Any]) -> tuple[str, str]:
-    """Turn an "A|B" column into one absent/present category per finding, added to `found` and `out`."""
-    cells = [None if cell is None or cell.lower() in MISSING_WORDS else {snake(part) for part in cell.split("|") if part.strip()} for cell in text]
-    none = {*map(snake, NO_FINDING)}
-    listed = sorted({part for cell in cells if cell for part in cell} - none)
-    listed += [name for name, given in declared.items() if isinstance(given, Category) and set(given.levels) == set(FINDING) and name not in listed]
-    added = [name for name in listed if name not in found]
-    for name in added:
-        values = [None if cell is None else FINDING[name in cell] for cell in cells]
-        found[name] = declared[name] if isinstance(declared.get(name), Category) else Category(name, FINDING)
-        out[name] = pd.Series(values, index=text.index, dtype=object)
-    blank = sum(cell is None for cell in cells)
-    why = f"a list of findings: {', '.join(added) or 'none'}" + (f"; {len(listed) - len(added)} have columns of their own" if len(added) < len(listed) else "")
-    return ("factor per finding" if added else "left out: repeated"), why + (f"; {blank} blank cells are missing" if blank else "")
-
-
 BOOKS = (
     ("personal", PERSONAL, "the name says that it identifies a person"), ("id", IDENTITY, "an identifier, not a property"),
     ("split", SPLIT, "says which part of a split a row belongs to"), ("about the file", ABOUT_FILE, "describes the file, not the patient"),
@@ -312,6 +317,8 @@ def _number(name: str, text: pd.Series, known: pd.Series) -> _Guess | None:
     whole = bool((values % 1 == 0).all())
     if whole and len(values) > 20 and values.is_monotonic_increasing and values.nunique() == len(values) == values.max() - values.min() + 1:
         return _Guess("left out: id", "a running number")
+    if whole and len(values) > 8 and values.min() >= 100_000 and values.nunique() == len(values):
+        return _Guess("left out: id", "long numbers that never repeat")
     if whole and values.nunique() <= 8:
         levels = tuple(str(int(v)) for v in sorted(values.unique()))
         return _as(Category(name, levels), recode(Category(name, levels), text), f"{len(levels)} whole numbers")

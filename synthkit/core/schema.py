@@ -2,12 +2,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from synthkit.errors import SchemaError
+
+if TYPE_CHECKING:
+    from synthkit.core.infer import Inference
 
 
 def _text(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Arrays in .npz files: `images` or `volumes` with one row per image, and MedMNIST's train/val/test layout."""
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def read_arrays(path: Path) -> Stack:
                 return _medmnist({name: file[name] for name in names if name.split("_")[0] in PARTS})
             key = next((key for key in KEYS if key in names), names[0] if len(names) == 1 else None)
             values = file[key] if key else None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path.name} is truncated or damaged, or holds Python objects ({type(error).__name__}); make it again") from error
     if values is None or values.ndim not in (3, 4):
         shape = "" if values is None else f" of shape {values.shape}"

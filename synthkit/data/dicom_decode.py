@@ -73,6 +73,8 @@ def _cause(dataset: "Dataset") -> str:
     syntax = dataset.file_meta.TransferSyntaxUID
     count = int(np.prod([max(1, int((numbers(dataset, k) or (1,))[0])) for k in ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel")]))
     expected, found = count * dataset.get("BitsAllocated", 8) // 8, len(dataset.get("PixelData", b""))
+    if not syntax.is_transfer_syntax:
+        return "its pixel data are of a transfer syntax that DICOM does not know"
     if not syntax.is_compressed and found < expected:
         return f"its pixel data are truncated: {found} of {expected} bytes"
     if syntax.name.startswith("JPEG Extended") and dataset.get("BitsStored", 8) > 8:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 VIEWS = ("PA", "AP", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "CC", "MLO", "ML", "LM", "XCCL", "XCCM", "FB", "SIO", "LAT", "LATERAL")
+MODALITIES = (
+    "CR", "CT", "DX", "DR", "ES", "GM", "IO", "IVUS", "IVOCT", "MG", "MR", "NM", "OCT", "OP", "OPT", "OT", "PT", "PX", "RF", "RG", "SM", "US", "XA", "XC",
+)  # fmt: skip
 JOIN_KEYS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID")
 PERSONAL = (
     "PatientName", "PatientID", "OtherPatientIDs", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "PatientBirthDate", "PatientAddress",
@@ -99,7 +102,7 @@ def facts(header: Header) -> dict[str, Any]:
         "age": _age(header),
         "sex": sex if sex in ("M", "F") else None,
         "view": view if view in VIEWS else None,
-        "modality": header.modality if re.fullmatch(r"[A-Z]{2,9}", header.modality) else None,
+        "modality": header.modality if header.modality in MODALITIES else None,
         "site": pseudonym("site", place.casefold()) if place else None,
         "burned_in": {"YES": "yes", "NO": "no"}.get(flag, "unknown"),
     }

@@ -1,12 +1,11 @@
 """What a cohort keeps of decoded DICOM values: Hounsfield units for CT, the displayed grey for the rest."""
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthkit.core.space import Channel
 from synthkit.data.dicom_decode import Frames, group
-from synthkit.data.dicom_header import numbers
+from synthkit.data.dicom_header import MODALITIES, numbers
 from synthkit.data.dicom_volume import STACKED
 from synthkit.data.picture import FULL, Unreadable, grey, percentiles, require_content
 
@@ -16,15 +15,16 @@ if TYPE_CHECKING:
 Window = tuple[float, float]
 HU_WINDOW = (-1000.0, 1000.0)
 RADIOGRAPHS = ("CR", "DX", "DR", "RG")
+MAPS = ("ADC", "FA", "TRACEW", "RCBF", "RCBV", "MTT", "TTP", "TMAX", "MIP", "MINIP", "MPR")
 
 
 def channel_name(dataset: "Dataset") -> str:
     """"xray" for radiographs whatever the detector, else the modality; maps derived from CT, MR or PET with their kind ("MR ADC")."""
-    modality = str(dataset.get("Modality") or "grey").upper()
+    modality = str(dataset.get("Modality") or "").upper()
     kinds = [str(kind) for kind in dataset.get("ImageType") or ()]
-    if modality in STACKED and len(kinds) > 3 and kinds[0] == "DERIVED" and re.fullmatch(r"[A-Z][A-Z0-9_ ]{1,15}", kinds[3]) and kinds[3] != "NONE":
-        return f"{modality} {kinds[3]}"
-    return "xray" if modality in RADIOGRAPHS else modality
+    if modality in STACKED and len(kinds) > 3 and kinds[0] == "DERIVED" and kinds[3] not in ("", "NONE"):
+        return f"{modality} {kinds[3] if kinds[3] in MAPS else 'derived'}"
+    return "xray" if modality in RADIOGRAPHS else modality if modality in MODALITIES else "grey"
 
 
 def stored(values: np.ndarray, frames: Frames, *, window: Window | None, frame: int | None = None) -> tuple[np.ndarray, tuple[Channel, ...]]:

@@ -135,4 +135,4 @@ def in_parallel(work: Callable, items: Sequence, label: str) -> list:
     from tqdm.auto import tqdm
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        return list(tqdm(pool.map(work, items), total=len(items), desc=label, delay=2, leave=False))
+        return list(tqdm(pool.map(work, items), total=len(items), desc=label, delay=2, leave=False, disable=None))

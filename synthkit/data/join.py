@@ -46,7 +46,7 @@ def _tail(count: int) -> Callable[[str], str]:
 
 
 KEYS = (
-    *(_Key(f"the last {n} parts of the path", True, _tail(n), _tail(n)) for n in (1, 2, 3, 4)),
+    *(_Key("file name" if n == 1 else f"last {n} parts of the path", True, _tail(n), _tail(n)) for n in (1, 2, 3, 4)),
     _Key("file stem", True, lambda path: stem(path).lower(), lambda cell: stem(cell).lower()),
     *(_Key(label, label == "SOPInstanceUID") for label in JOIN_KEYS),
     _Key("folder", False, lambda path: ("/" + path).lower().rsplit("/", 2)[1]),

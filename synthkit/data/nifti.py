@@ -9,6 +9,7 @@ from synthkit.core.space import Channel
 from synthkit.data.picture import Picture, Unreadable, grey, require_content
 
 SUFFIXES = (".nii", ".nii.gz")
+MOST_VOXELS = 2**30
 MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 
 
@@ -37,6 +38,8 @@ def volume(image: Any, *, window: tuple[float, float] | None = None) -> tuple[np
 
     if len(image.shape) > 3 and any(n > 1 for n in image.shape[3:]):
         raise Unreadable(f"it holds {' x '.join(map(str, image.shape))} values; synthkit reads one 3D volume a file")
+    if np.prod(image.shape, dtype=float) > MOST_VOXELS:
+        raise Unreadable(f"its header claims {' x '.join(map(str, image.shape))} voxels: damaged, or too large")
     if image.get_data_dtype().fields or len(image.shape) < 3:
         raise Unreadable("it holds colours or no image")
     image = image.slicer[(..., *(0,) * (len(image.shape) - 3))] if len(image.shape) > 3 else image

@@ -170,7 +170,8 @@ def explain(
     x, y = twin.factual.images.tensor(), twin.edited.images.tensor()
     chances = [_chance(classifier, cohort, target, level) for cohort in (twin.factual, twin.edited)]
     module = classifier.module.eval()
-    attributions = {name: METHODS[name](module, x.clone().requires_grad_(), y, column).detach().cpu() for name in methods}
+    device = classifier.device
+    attributions = {name: METHODS[name](module, x.to(device).requires_grad_(), y.to(device), column).detach().cpu() for name in methods}
     change = (classifier.outputs(x) - classifier.outputs(y))[:, column].numpy()
     return Explanation(twin, target, level, *chances, attributions, change)
 

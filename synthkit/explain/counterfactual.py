@@ -59,7 +59,8 @@ class Counterfactual(Section):
         limit = float(delta.abs().amax()) * 0.6
         rows = [[plane(self.factual.images[i]), plane(self.edited.images[i]), signed_plane(delta[i], limit)] for i in shown]
         names = [str(self.factual.table["image_id"][i]) for i in shown]
-        return picture_figure(rows, title=self.title, row_names=names, column_names=["original", "edited", "difference"], caption="red brighter, blue darker; edited images are synthetic")
+        caption = "red brighter, blue darker; edited images are synthetic"
+        return picture_figure(rows, title=self.title, row_names=names, column_names=["original", "edited", "difference"], caption=caption)
 
     def caveats(self) -> list[str]:
         held = "All other factors were held: this is an edit under that assumption, not what would happen to a patient."

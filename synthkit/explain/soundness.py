@@ -67,10 +67,12 @@ class Soundness(Section):
         edited, factual, truth = self._images()
         limit = float((truth - factual).abs().amax()) * 0.6
         shown = range(min(6, len(edited)))
-        rows = [[plane(factual[i]), plane(edited[i]), plane(truth[i]), signed_plane(edited[i] - factual[i], limit), signed_plane(truth[i] - factual[i], limit)] for i in shown]
+        changes = [(signed_plane(made[i] - factual[i], limit) for made in (edited, truth)) for i in shown]
+        rows = [[plane(factual[i]), plane(edited[i]), plane(truth[i]), *changes[i]] for i in shown]
         scores = skill(edited, factual, truth)
         names = ["original", "edit", "truth", "edit's change", "true change"]
-        return picture_figure(rows, title=self.title, row_names=[f"R²Δ {scores[i]:.2f}" for i in shown], column_names=names, caption="red brighter, blue darker")
+        labels = [f"R²Δ {scores[i]:.2f}" for i in shown]
+        return picture_figure(rows, title=self.title, row_names=labels, column_names=names, caption="red brighter, blue darker")
 
     def caveats(self) -> list[str]:
         return ["Exact truth exists for phantoms only; on real images an edit can be checked by predictors, not proven.", *self.twin.caveats()]

@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from synthkit.core.budget import Budget, Minutes, resolve
+from synthkit.core.budget import Budget, resolve
 from synthkit.core.cohort import Cohort, require_disjoint
 from synthkit.core.imports import class_at, path_of
 from synthkit.core.provenance import canonical, digest
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
-from synthkit.errors import FitError
 from synthkit.nets.network import Network
 
 if TYPE_CHECKING:
@@ -72,8 +71,9 @@ class Recipe(ABC):
         import torch
 
         from synthkit.generators.generator import Generator
-        from synthkit.training import Plan, train as run_plan
         from synthkit.training.data import TrainingData, balance_weights
+        from synthkit.training.plan import Plan
+        from synthkit.training.trainer import train as run_plan
 
         if valid is not None:
             require_disjoint(train, valid, names=("train", "valid"))

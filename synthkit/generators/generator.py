@@ -1,7 +1,6 @@
 """Generator: a fitted recipe. It samples, encodes, decodes, edits, and can be saved."""
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from synthkit.generators.card import Card
 from synthkit.nets.network import EditableNetwork, Network
 
 if TYPE_CHECKING:
-    from synthkit.training import Outcome
+    from synthkit.training.plan import Outcome
 
 # A result may depend on how many images share a batch, in the last bit: the number is fixed per device and recorded.
 BATCH = {"cpu": 8, "cuda": 128}
@@ -144,8 +143,10 @@ class Generator:
     def _origin(self, kind: str, seed: int | None, more: dict[str, Any], *parents: Provenance) -> Provenance:
         made_by = {"recipe": self.recipe.to_json(), "generator": self.card.name, "device": self.device.type,
                    "batch": BATCH.get(self.device.type, BATCH["cpu"]), "threads": torch.get_num_threads(), **more}  # fmt: skip
-        taught = Provenance(self.card.trained_on["kind"], self.card.trained_on["source"], digests={"data": self.card.trained_on["digest"]}, licence=self.card.trained_on["licence"])
-        return Provenance(kind, self.card.name, recipe=made_by, seed=seed, digests={"weights": self.weights_digest()}, licence=taught.licence, parents=(*parents, taught))
+        on = self.card.trained_on
+        taught = Provenance(on["kind"], on["source"], digests={"data": on["digest"]}, licence=on["licence"])
+        digests = {"weights": self.weights_digest()}
+        return Provenance(kind, self.card.name, recipe=made_by, seed=seed, digests=digests, licence=taught.licence, parents=(*parents, taught))
 
     def edit(self, cohort: Cohort, do: Mapping[str, Any]) -> Cohort:
         """The same images with factors changed and the others held (a direct effect).

@@ -2,10 +2,11 @@
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.schema import Schema
 from synthkit.errors import SchemaError
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
+
+CHANCE = {"AUC": 0.5, "R2": 0.0}
 
 
 def fit_judge(cohort: Cohort, fake: Cohort, *, seed: int) -> Predictor:
@@ -26,14 +27,20 @@ def adherence(judge: Cohort | Predictor, *, real: Cohort, fake: Cohort, seed: in
     `floor` holds the judge's own score on real test patients: the ceiling that a perfect generator would reach.
     """
     fitted = judge if isinstance(judge, Predictor) else fit_judge(judge, fake, seed=seed)
-    known = Schema(tuple(f for f in fitted.schema.factors if f.name in fake.table and f.name in real.table))
+    known = [name for name in fitted.schema.names if name in fake.table and name in real.table]
+    if not known:
+        names = ", ".join(fitted.schema.names)
+        raise SchemaError(f"the judge predicts {names}, which the real or the synthetic cohort does not have; give a judge of a shared factor")
     on_fake, on_real = fitted.score(fake).set_index("factor"), fitted.score(real).set_index("factor")
+    blind = [name for name in known if name in on_real.index and not on_real.loc[name, "low"] > CHANCE[on_real.loc[name, "measure"]]]
+    origin = f"judge of {fitted.trained.get('source', 'your own')}"
     rows = []
-    for name in [n for n in known.names if n in on_fake.index]:
+    for name in [n for n in known if n in on_fake.index and n not in blind]:
         seen = on_fake.loc[name]
-        ceiling = on_real["value"].get(name, float("nan"))
-        n_real = int(on_real["n"].get(name, 0))
+        ceiling, n_real = (on_real.loc[name, "value"], int(on_real.loc[name, "n"])) if name in on_real.index else (float("nan"), 0)
         rows.append({"metric": f"Adherence {seen['measure']}", "value": seen["value"], "low": seen["low"], "high": seen["high"], "n_real": n_real,
-                     "n_fake": int(seen["n"]), "group": name, "better": "higher", "floor": ceiling, "extractor": f"judge of {fitted.trained.get('source', 'your own')}"})  # fmt: skip
-    note = "Adherence: a predictor trained on the judge's real patients; `floor` holds its own score on real test images, the most a generator can reach."
-    return rows, [note]
+                     "n_fake": int(seen["n"]), "group": name, "better": "higher", "floor": ceiling, "extractor": origin})  # fmt: skip
+    notes = ["Adherence: a predictor trained on the judge patients; `floor` holds its own score on real test images, the most a generator can reach."]
+    if blind:
+        notes.append(f"Adherence is not assessed for {', '.join(blind)}: on real test images the judge itself is not surely better than chance.")
+    return rows, notes

@@ -42,9 +42,7 @@ class Comparison:
         """Value, interval, n and floor of one metric."""
         value = metric.compute(self.real, self.fake)
         spread = self._spread(metric, seed)
-        low, high = value - 1.96 * spread, value + 1.96 * spread
-        if metric.bounded:
-            low, high = max(0.0, low), min(1.0, high)
+        low, high = max(metric.limits[0], value - 1.96 * spread), min(metric.limits[1], value + 1.96 * spread)
         least = metric.least
         floor = metric.compute(*self.floor) if min(map(len, self.floor)) >= least else float("nan")
         return {"metric": metric.name, "value": value, "low": low, "high": high, "n_real": len(self.real), "n_fake": len(self.fake),
@@ -56,7 +54,8 @@ class Comparison:
         A bootstrap would put copies of one image into a set, which kernel and neighbour metrics take for closeness;
         the spread over halves without replacement equals that of the full set (Wu 1986, delete-half jackknife).
         """
-        pairs = zip(half_samples(self.units, times=TIMES, seed=seed, stream="real"), half_samples(np.arange(len(self.fake)), times=TIMES, seed=seed, stream="fake"))
+        halves = (half_samples(rows, times=TIMES, seed=seed, stream=name) for rows, name in ((self.units, "real"), (np.arange(len(self.fake)), "fake")))
+        pairs = zip(*halves)
         values = [metric.compute(self.real[a], self.fake[b]) for a, b in pairs if min(len(a), len(b)) >= metric.least]
         return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 

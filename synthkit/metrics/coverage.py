@@ -19,7 +19,7 @@ class Coverage(Metric):
 
     k: int = 5
     better = "higher"
-    bounded = True
+    limits = (0.0, 1.0)
 
     @property
     def least(self) -> int:

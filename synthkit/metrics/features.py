@@ -10,6 +10,7 @@ from torch import nn
 
 from synthkit.core.budget import Steps
 from synthkit.core.cohort import Cohort
+from synthkit.core.device import accelerator
 from synthkit.core.files import write_atomically
 from synthkit.core.provenance import canonical, digest, pixel_digest
 from synthkit.nets.augment import augment
@@ -52,7 +53,7 @@ class _Standardised(nn.Module):
         self.spread.copy_(features.std(0).clamp(min=1e-4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.encoder.features(x) - self.mean) / self.spread
+        return (self.encoder.features(x.to(self.mean.device)) - self.mean) / self.spread
 
 
 def cache_folder() -> Path:
@@ -91,28 +92,45 @@ def features(extractor: Features | Extractor | None, cohort: Cohort) -> Features
 
 def trained_encoder(cohort: Cohort, *, steps: int = STEPS) -> Features:
     """An encoder trained on the images alone by two-view agreement; read from the cache when this cohort was seen before."""
-    from safetensors.torch import load, save
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     pixels = [pixel_digest(cohort.images.raw(range(i, min(i + 512, len(cohort))))) for i in range(0, len(cohort), 512)]
     name = digest(canonical(["encoder 1", pixels, steps]))[:16]
     path = cache_folder() / "encoders" / f"{name}.safetensors"
+    try:
+        state = load(path.read_bytes())
+    except (FileNotFoundError, SafetensorError):  # not made yet, or damaged
+        write_atomically(path, _made(cohort, steps))
+        state = load(path.read_bytes())
+    # Always read from the file: the network just trained lies otherwise in memory, and its features differ in the last bit.
     with torch.random.fork_rng():
-        torch.manual_seed(0)
-        encoder = ConvNet(channels=len(cohort.space.channels), size=cohort.space.size, outputs=1)
-        twins = _Twins(encoder)
-    scaled = _Standardised(encoder)
-    if path.is_file():
-        scaled.load_state_dict(load(path.read_bytes()))
-    else:
-        _train(twins, cohort, steps)
-        scaled.learn(Features("raw", encoder.features).of(cohort))
-        write_atomically(path, save({k: v.contiguous() for k, v in scaled.state_dict().items()}))
+        scaled = _Standardised(_encoder(cohort)).to(accelerator())
+    scaled.load_state_dict(state)
     scaled.eval().requires_grad_(False)
     return Features(f"synthkit encoder {name[:6]} (two-view agreement, {len(cohort)} images of {cohort.provenance.source})", scaled)
 
 
+def _encoder(cohort: Cohort) -> ConvNet:
+    return ConvNet(channels=len(cohort.space.channels), size=cohort.space.size, outputs=1)
+
+
+def _made(cohort: Cohort, steps: int) -> bytes:
+    """A trained encoder as a safetensors file."""
+    from safetensors.torch import save
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        twins = _Twins(_encoder(cohort))
+    _train(twins, cohort, steps)
+    scaled = _Standardised(twins.encoder).to(accelerator())
+    scaled.learn(Features("raw", scaled).of(cohort))
+    return save({name: tensor.contiguous() for name, tensor in scaled.state_dict().items()})
+
+
 def _train(twins: _Twins, cohort: Cohort, steps: int) -> None:
-    from synthkit.training import Plan, train
+    from synthkit.training.plan import Plan
+    from synthkit.training.trainer import train
 
     data = TrainingData(cohort, cohort.schema.encode(cohort.table), batch_size=64, seed=0)
     train(twins, data, Plan(Steps(steps), batch_size=64, learning_rate=2e-3, average=0.99, title="Feature encoder"))

@@ -14,6 +14,7 @@ class FrechetDistance(Metric):
     """
 
     better = "lower"
+    limits = (0.0, float("inf"))
 
     def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         """|Δmean|² + Tr(Σ1 + Σ2 - 2 (Σ1 Σ2)^½), covariances with N - 1."""

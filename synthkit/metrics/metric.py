@@ -13,12 +13,12 @@ class Metric(ABC):
     """A distance or share between real and fake features; concrete metrics are frozen dataclasses.
 
     `better` is "lower" or "higher", `needs` says what `compute` takes, `least` how many rows of each it needs,
-    `bounded` whether it is a share in 0..1.
+    `limits` where it can lie.
     """
 
     better: ClassVar[str]
     needs: ClassVar[str] = "features"
-    bounded: ClassVar[bool] = False
+    limits: ClassVar[tuple[float, float]] = (float("-inf"), float("inf"))
 
     @property
     def least(self) -> int:

@@ -21,7 +21,8 @@ class MonaiUNet(nn.Module):
         super().__init__()
         from monai.networks.nets import DiffusionModelUNet
 
-        settings = {"channels": (64, 96, 128), "num_res_blocks": 1, "attention_levels": (False, False, True), "num_head_channels": 32, "norm_num_groups": 32, **options}
+        levels = {"channels": (64, 96, 128), "num_res_blocks": 1, "attention_levels": (False, False, True)}
+        settings = {**levels, "num_head_channels": 32, "norm_num_groups": 32, **options}
         folded = channels * patch ** len(size)
         self.patch, self.conditioned = patch, condition_width > 0
         self.net = DiffusionModelUNet(
@@ -45,7 +46,10 @@ class DiffusersUNet(nn.Module):
         options: further keyword arguments of UNet2DModel.
     """
 
-    def __init__(self, *, channels: int, size: tuple[int, ...], condition_width: int, patch: int = 2, widths: tuple[int, ...] = (32, 64, 96, 128), **options: object):
+    def __init__(
+        self, *, channels: int, size: tuple[int, ...], condition_width: int,
+        patch: int = 2, widths: tuple[int, ...] = (32, 64, 96, 128), **options: object,
+    ):  # fmt: skip
         super().__init__()
         from diffusers import UNet2DModel
 

@@ -30,7 +30,11 @@ class Gallery(Section):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return "Real above, synthetic below, with the same factors"
+        return f"{self._source.capitalize()} above, synthetic below, with the same factors"
+
+    @property
+    def _source(self) -> str:
+        return "real" if self.real.provenance.kind == "real" else "source"
 
     def frame(self) -> pd.DataFrame:
         """The factors of the images shown."""
@@ -39,11 +43,10 @@ class Gallery(Section):
     def figure(self) -> "Figure":
         count = min(self.count, len(self.real), len(self.fake))
         rows, names = [], []
-        source = "real" if self.real.provenance.kind == "real" else "phantom"
         for start in range(0, count, COLUMNS):
             stop = min(start + COLUMNS, count)
             rows += [[plane(cohort.images[i]) for i in range(start, stop)] for cohort in (self.real, self.fake)]
-            names += [source, "synthetic"]
+            names += [self._source, "synthetic"]
         return picture_figure(rows, title=self.title, row_names=names)
 
     def caveats(self) -> list[str]:

@@ -2,7 +2,7 @@
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,7 @@ from synthkit.core.result import Section
 from synthkit.errors import DataError
 
 BANNER = "Synthetic images are marked as such. Not a medical device; final validation needs real patients."
+FOLDED = 16  # longer tables open on a click
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1c2733}
 h1{margin-bottom:.2rem}h2{margin-top:2.5rem;border-bottom:1px solid #d5dde5;padding-bottom:.2rem}
@@ -50,7 +51,7 @@ class Report:
 
         bodies = [_section(number, part) for number, part in enumerate(self.sections)]
         links = "".join(f'<a href="#s{i}">{html.escape(_title(part))}</a>' for i, part in enumerate(self.sections))
-        made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         return (
             f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(self.title)}</title>'
             f'<link rel="icon" href="data:,"><style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body>'
@@ -74,14 +75,22 @@ def _title(part: Section | Cohort) -> str:
 
 def _section(number: int, part: Section | Cohort) -> str:
     frame = part.frame() if isinstance(part, Section) else part.counts()
-    figure = part.figure().to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+    picture = part.figure().update_layout(title=None)
+    figure = picture.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
     caveats = "".join(f"<li>{html.escape(line)}</li>" for line in part.caveats())
-    lineage = f"<details><summary>Lineage</summary><pre>{html.escape(chr(10).join(part.provenance.lines()))}</pre></details>" if isinstance(part, Cohort) else ""
     notes = f'<ul class="caveats">{caveats}</ul>' if caveats else ""
-    return f'<section id="s{number}"><h2>{html.escape(_title(part))}</h2><div class="wide">{figure}</div>{notes}<div class="wide">{_table(frame)}</div>{lineage}</section>'
+    body = f'<div class="wide">{figure}</div>{notes}<div class="wide">{_table(frame)}</div>{_lineage(part)}'
+    return f'<section id="s{number}"><h2>{html.escape(_title(part))}</h2>{body}</section>'
+
+
+def _lineage(part: Section | Cohort) -> str:
+    if not isinstance(part, Cohort):
+        return ""
+    lines = html.escape("\n".join(part.provenance.lines()))
+    return f"<details><summary>Lineage</summary><pre>{lines}</pre></details>"
 
 
 def _table(frame: pd.DataFrame) -> str:
-    shown = frame.head(60)
-    more = f"<p>… and {len(frame) - len(shown)} further rows.</p>" if len(frame) > len(shown) else ""
-    return shown.to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="") + more
+    # None and NaN alike are blank to a reader.
+    table = frame.astype(object).where(frame.notna(), "").to_html(index=False, border=0, float_format="{:.4g}".format)
+    return table if len(frame) <= FOLDED else f"<details><summary>All {len(frame)} rows</summary>{table}</details>"

@@ -57,9 +57,10 @@ class Classifier:
             LeakageError: a patient in both train and valid.
         """
         from synthkit.tasks.predictor import Predictor
-        from synthkit.training import Plan, train as run_plan
         from synthkit.training.data import TrainingData
+        from synthkit.training.plan import Plan
         from synthkit.training.stopping import Watch
+        from synthkit.training.trainer import train as run_plan
 
         schema = train.schema.only(self.targets)
         _require_two_classes(train, schema)

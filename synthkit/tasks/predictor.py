@@ -38,9 +38,13 @@ class Predictor:
         """Wrap a trained torch module whose outputs are one logit per level (or one scaled number) of `factor`."""
         return Predictor(module.eval(), Schema((factor,)), like.space, trained={"module": type(module).__name__})
 
+    @property
+    def device(self) -> torch.device:
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
         """Raw module outputs (N, outputs) on the CPU."""
-        device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        device = self.device
         self.module.eval()
         with torch.no_grad():
             parts = [self.module(images[i : i + 64].to(device)).float().cpu() for i in range(0, len(images), 64)]
@@ -66,7 +70,7 @@ class Predictor:
         """AUC of each category and R² of each quantity with a 95 % patient-bootstrap interval.
 
         Returns:
-            DataFrame factor, measure, value, low, high, n. A factor with fewer than two values is left out.
+            DataFrame factor, measure, value, low, high, n. A factor that the table lacks, or with fewer than two values, is left out.
         Raises:
             LeakageError: a patient of the training cohort is among those scored.
         """

@@ -25,6 +25,8 @@ def r2(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 def score(factor: Factor, predicted: pd.DataFrame, table: pd.DataFrame, *, times: int) -> dict[str, object] | None:
     """One row of scores over the images whose true value is known, or None where fewer than two values occur."""
+    if factor.name not in table:
+        return None
     known = table[factor.name].notna().to_numpy()
     truth = table[factor.name].to_numpy()[known]
     if len(set(truth)) < 2:

@@ -1,0 +1,15 @@
+"""Which device a run uses, and in which precision it multiplies."""
+import torch
+
+
+def accelerator(device: str = "auto") -> str:
+    """The device kind that a run will use."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def precision(device: str) -> str:
+    """bf16 autocast where the hardware multiplies in bf16, else full float32 (Lightning's names)."""
+    fast = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if fast else "32-true"

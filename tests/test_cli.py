@@ -1,0 +1,44 @@
+"""The command line: what a newcomer types, and what a mistake prints."""
+import subprocess
+import sys
+
+import pytest
+
+
+def synthkit(*words: str, folder=None) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "synthkit", *words], capture_output=True, text=True, cwd=folder, timeout=1200)
+
+
+def test_help_names_the_commands():
+    text = synthkit("--help").stdout
+    assert all(word in text for word in ("quickstart", "lab", "data", "doctor"))
+
+
+def test_doctor_reports_versions_and_what_is_missing():
+    answer = synthkit("doctor")
+    assert "torch" in answer.stdout and "bf16" in answer.stdout and "chest-phantom-64" in answer.stdout
+
+
+def test_data_list_and_show():
+    assert "nih-cxr64" in synthkit("data", "list").stdout
+    assert "Wang" in synthkit("data", "show", "nih-cxr64").stdout
+
+
+def test_a_mistake_is_one_line_and_exit_status_2(tmp_path):
+    answer = synthkit("quickstart", "--data", "no-such-set", folder=tmp_path)
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stderr and len(answer.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_quickstart_from_a_folder_of_dicoms_trains_and_reports(tmp_path):
+    import synthkit as sk
+
+    sk.write_practice_dicoms(sk.ChestPhantom(size=32).cohort(120, seed=5), tmp_path / "films")
+    sk.load(tmp_path / "films", table="labels.csv", size=32, factors=["age", "sex", "effusion"]).save(tmp_path / "cohort")
+    answer = synthkit("quickstart", "--data", str(tmp_path / "cohort"), "--train", "--budget", "smoke", "--out", str(tmp_path / "out"))
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert "<section" in (tmp_path / "out" / "report.html").read_text()
+    back = sk.load(tmp_path / "out" / "synthetic")
+    assert back.provenance.kind == "synthetic" and len(back) > 12

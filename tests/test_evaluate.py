@@ -1,0 +1,181 @@
+"""evaluate: who may be compared with whom, and what stands beside each score."""
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from toys import SCHEMA, toy_cohort
+
+from synthkit.core.cohort import Cohort
+from synthkit.core.provenance import Provenance
+from synthkit.core.result import SCORE_COLUMNS
+from synthkit.core.schema import Category
+from synthkit.errors import DataError, LeakageError, SchemaError
+from synthkit.metrics import features
+from synthkit.metrics.comparison import Comparison
+from synthkit.metrics.coverage import Coverage
+from synthkit.metrics.evaluate import evaluate
+from synthkit.metrics.features import Features, trained_encoder
+from synthkit.metrics.frechet import FrechetDistance
+from synthkit.metrics.kernel import KID
+from synthkit.tasks.predictor import Predictor
+
+
+def eyes(images: torch.Tensor) -> torch.Tensor:
+    """Means of the four quarters of an image."""
+    return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+
+
+def spoilt(cohort: Cohort, amount: float) -> Cohort:
+    images = cohort.images.tensor() + amount * torch.linspace(0, 1, 16)
+    return Cohort.of(cohort.space.to_raw(images), cohort.table, schema=SCHEMA, space=cohort.space, provenance=Provenance("synthetic", "spoilt toy"))
+
+
+REAL, TRAIN, JUDGE, FAKE = (toy_cohort(60, seed=seed, prefix=name) for seed, name in enumerate(("real", "train", "judge", "fake")))
+
+
+class Brightness(torch.nn.Module):
+    """A perfect judge of the toy: the mean pixel is the logit of `present`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.flatten(1).mean(1, keepdim=True)
+        return torch.cat([-mean, mean], 1)
+
+
+def test_scores_carry_value_interval_n_floor_and_extractor():
+    scores = evaluate(real=REAL, fake=FAKE, train=TRAIN, extractor=eyes).frame()
+    assert list(scores.columns) == list(SCORE_COLUMNS) and scores["metric"].tolist() == ["KID", "FrechetDistance", "Coverage"]
+    assert (scores["low"] <= scores["value"]).all() and (scores["value"] <= scores["high"]).all()
+    assert (scores["n_real"] == 60).all() and (scores["n_fake"] == 60).all() and scores["floor"].notna().all()
+    assert scores["extractor"].unique().tolist() == ["eyes"] and scores["group"].unique().tolist() == ["all"]
+    expected = KID().compute(eyes(REAL.images.tensor()), eyes(TRAIN.images.tensor()))
+    assert scores.set_index("metric").loc["KID", "floor"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_scores_repeat_and_a_bounded_one_stays_in_its_bounds():
+    first, again = (evaluate(real=REAL, fake=spoilt(FAKE, 3), extractor=eyes, seed=3).frame() for _ in range(2))
+    assert first.equals(again)
+    share = first.set_index("metric").loc["Coverage"]
+    assert 0 <= share["low"] <= share["value"] <= share["high"] <= 1
+
+
+def test_distances_grow_with_corruption_and_leave_the_floor():
+    frames = [evaluate(real=REAL, fake=spoilt(FAKE, amount), train=TRAIN, extractor=eyes).frame().set_index("metric") for amount in (0, 0.3, 0.8)]
+    for metric in ("KID", "FrechetDistance"):
+        values = [frame.loc[metric, "value"] for frame in frames]
+        assert values == sorted(values) and frames[2].loc[metric, "low"] > frames[2].loc[metric, "floor"]
+    assert frames[0].loc["Coverage", "value"] > frames[2].loc["Coverage", "value"]
+
+
+@pytest.mark.parametrize("metric", [KID(), FrechetDistance(), Coverage()], ids=lambda metric: metric.name)
+def test_intervals_are_as_wide_as_fresh_draws_scatter(metric):
+    def draw(seed: int) -> Comparison:
+        rng = np.random.default_rng(seed)
+        real, fake = (torch.from_numpy(rng.normal(shift, 1, (80, 4))) for shift in (0, 0.5))
+        return Comparison.of(real, fake, np.arange(80), None, seed=0)
+
+    scatter = np.std([metric.compute(d.real, d.fake) for d in map(draw, range(80))])
+    rows = [draw(seed).row(metric, seed=seed) for seed in range(12)]
+    widths = [row["high"] - row["low"] for row in rows]
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * scatter, rel=0.5)
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        ({"train": REAL[:30]}, "both real and train"),
+        ({"judge": REAL[:30]}, "both real and judge"),
+        ({"train": TRAIN, "judge": TRAIN[:20]}, "both train and judge"),
+    ],
+)
+def test_a_patient_on_two_sides_is_refused(sets, message):
+    with pytest.raises(LeakageError, match=message):
+        evaluate(real=REAL, fake=FAKE, extractor=eyes, **sets)
+
+
+def test_a_judge_that_was_trained_on_the_test_patients_is_refused():
+    judge = Predictor(Brightness(), SCHEMA.only(("lesion",)), REAL.space, frozenset(REAL.table["patient_id"]))
+    with pytest.raises(LeakageError, match="split by patient before fitting"):
+        evaluate(real=REAL, fake=FAKE, judge=judge, extractor=eyes)
+
+
+def test_what_does_not_fit_together_is_refused():
+    with pytest.raises(DataError, match=r"real images are \(1, 16, 16\) and fake ones \(1, 8, 8\)"):
+        evaluate(real=REAL, fake=toy_cohort(20, size=(8, 8)), extractor=eyes)
+    with pytest.raises(DataError, match="fake: 5 images are too few to score; give at least 12"):
+        evaluate(real=REAL, fake=FAKE[:5], extractor=eyes)
+    with pytest.raises(SchemaError, match="unknown factor 'ward'"):
+        evaluate(real=REAL, fake=FAKE, by=["ward"], extractor=eyes)
+
+
+def test_small_and_lone_cohorts_carry_their_caveats():
+    notes = "\n".join(evaluate(real=REAL, fake=FAKE, extractor=eyes).caveats())
+    assert "real: 60 images; under 100" in notes and "two halves of the real cohort" in notes and "not assessed" in notes
+    large = "\n".join(evaluate(real=toy_cohort(100, prefix="a"), fake=toy_cohort(100, prefix="b"), train=TRAIN, extractor=eyes).caveats())
+    assert "under 100" not in large and "halves" not in large
+
+
+def test_all_sets_are_cut_to_the_same_n():
+    scores = evaluate(real=REAL[:40], fake=FAKE, train=TRAIN[:30], extractor=eyes).frame()
+    assert (scores["n_real"] == 30).all() and (scores["n_fake"] == 30).all()
+
+
+def test_groups_are_scored_apart_and_small_ones_left_out_aloud():
+    by_sex = evaluate(real=REAL, fake=FAKE, by=["sex", "age"], extractor=eyes, metrics=[KID()])
+    frame = by_sex.frame().set_index("group")
+    assert {"all", "sex=F", "sex=M", "age=40-65"} <= set(frame.index)
+    members = [c.images.tensor()[c.table["sex"].eq("F").tolist()] for c in (REAL, FAKE)]
+    if len(members[0]) == len(members[1]):
+        assert frame.loc["sex=F", "value"] == pytest.approx(KID().compute(*map(eyes, members)), rel=1e-5)
+    few = REAL[np.flatnonzero((REAL.table["sex"] == "F") | (np.arange(60) < 10))]
+    notes = evaluate(real=few, fake=FAKE, by=["sex"], extractor=eyes).caveats()
+    assert any(note.startswith("sex=M: fewer than 12") for note in notes)
+
+
+def test_a_perfect_judge_finds_obedient_images_obedient_and_deaf_ones_deaf():
+    judge = Predictor.of(Brightness(), SCHEMA["lesion"], REAL)
+    rows = evaluate(real=REAL, fake=FAKE, judge=judge, extractor=eyes).frame().set_index("metric")
+    assert rows.loc["Adherence AUC", ["value", "floor", "n_fake"]].tolist() == [1, 1, 60]
+    shuffled = FAKE.table.assign(lesion=FAKE.table["lesion"].sample(frac=1, random_state=0).to_numpy(), diameter=np.nan)
+    deaf = Cohort(FAKE.images, shuffled, SCHEMA, Provenance("synthetic", "deaf"))
+    seen = evaluate(real=REAL, fake=deaf, judge=judge, extractor=eyes).frame().set_index("metric").loc["Adherence AUC"]
+    assert seen["value"] < 0.75 and seen["low"] < 0.5 < seen["high"] and seen["floor"] == 1
+
+
+def test_a_judge_of_a_factor_that_the_synthetic_table_lacks_is_refused():
+    judge = Predictor.of(Brightness(), Category("ward", ("A", "B")), REAL)
+    with pytest.raises(SchemaError, match="the judge predicts ward"):
+        evaluate(real=REAL, fake=FAKE, judge=judge, extractor=eyes)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "name"), [(torch.nn.Flatten(), "Flatten"), (eyes, "eyes"), (Features("mine", lambda x: x.mean((2, 3))), "mine"), (lambda x: x[:, :, ::4, ::4].half(), "<lambda>")]
+)
+def test_any_callable_may_be_the_extractor(extractor, name):
+    scores = evaluate(real=REAL, fake=FAKE, extractor=extractor, metrics=[Coverage()]).frame()
+    assert scores["extractor"].tolist() == [name] and 0 < scores["value"][0] <= 1
+
+
+def test_the_built_in_encoder_is_trained_once_and_then_read_from_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path))
+    first = trained_encoder(TRAIN[:20], steps=3)
+    (path,) = (tmp_path / "encoders").glob("*.safetensors")
+    monkeypatch.setattr(features, "_train", lambda *a: pytest.fail("the cached encoder was not used"))
+    again = trained_encoder(TRAIN[:20], steps=3)
+    assert again.name == first.name and torch.equal(again.of(REAL), first.of(REAL))
+    own = first.of(TRAIN[:20])
+    assert own.mean(0).abs().max() < 1e-3 and own.std(0).median() == pytest.approx(1, abs=1e-2)
+    with pytest.raises(pytest.fail.Exception, match="was not used"):
+        trained_encoder(TRAIN[:21], steps=3)
+    path.write_bytes(path.read_bytes()[:-8])
+    monkeypatch.undo()
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path))
+    assert torch.equal(trained_encoder(TRAIN[:20], steps=3).of(REAL), first.of(REAL)), "a damaged cache is made again"
+
+
+def test_the_built_in_encoder_sees_what_the_toy_varies(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(trained_encoder, "__kwdefaults__", {"steps": 30})
+    near, far = (evaluate(real=REAL, fake=fake, train=TRAIN).frame().set_index("metric") for fake in (FAKE, spoilt(FAKE, 0.8)))
+    assert far.loc["KID", "value"] > near.loc["KID", "high"] and far.loc["KID", "extractor"].startswith("synthkit encoder")
+    assert pd.notna(near["floor"]).all()
