@@ -17,6 +17,7 @@ _HOMES = {
     "synthkit.data.catalog": ("catalog",),
     "synthkit.data.load": ("load",),
     "synthkit.data.practice": ("write_practice_dicoms",),
+    "synthkit.data.skipped": ("find_skipped",),
     "synthkit.tasks.classifier": ("Classifier",),
     "synthkit.tasks.predictor": ("Predictor",),
     "synthkit.metrics.coverage": ("Coverage",),

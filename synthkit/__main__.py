@@ -29,6 +29,27 @@ def quickstart(
 
 
 @app.command()
+def train(
+    data: Annotated[str, typer.Argument(help="Catalog name or a folder with images and their table.")],
+    out: Annotated[Path, typer.Option(help="Folder for the fitted generator.")],
+    images: Annotated[int | None, typer.Option(help="How many subjects of the chest phantom to draw.")] = None,
+    table: Annotated[str | None, typer.Option(help="The folder's table of labels.")] = None,
+    size: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
+    budget: Annotated[str, typer.Option(help='"smoke", "lesson", "full", "10 min" or "500 steps".')] = "lesson",
+    balance: Annotated[str | None, typer.Option(help="A factor whose levels are drawn equally often.")] = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
+) -> None:
+    """Fit a diffusion generator; an interrupted run goes on when the same line is given again."""
+    import synthkit as sk
+
+    phantom = data == "chest-phantom"
+    cohort = sk.ChestPhantom(size=size or 64).cohort(images or 4096, seed=seed) if phantom else sk.load(data, table=table, size=size)
+    generator = sk.Diffusion().fit(cohort, budget=budget, seed=seed, balance=balance, run=out / "run")
+    typer.echo(f"generator: {generator.save(out / 'generator', half=half)}  (synthkit.Generator.load reads it)")
+
+
+@app.command()
 def lab(arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to jupyter lab.")] = None) -> None:
     """Open JupyterLab on a copy of the notebooks."""
     from synthkit.lab import lab as run

@@ -3,7 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthkit.core.infer import infer, parse_age, snake, standard_name
+from synthkit.core.guesses import parse_age
+from synthkit.core.headings import snake, standard_name
+from synthkit.core.infer import infer
 from synthkit.core.schema import Category, Quantity, Schema
 from synthkit.errors import SchemaError
 

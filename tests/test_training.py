@@ -15,12 +15,13 @@ from synthkit.core.budget import Minutes, Steps, resolve
 from synthkit.errors import FitError, LeakageError, SchemaError, StoreError
 from synthkit.generators.diffusion import Diffusion
 from synthkit.nets.network import Batch, Trainable
+from synthkit.tasks.classifier import Classifier
 from synthkit.training import memory
-from synthkit.training.plan import Plan
-from synthkit.training.trainer import train
 from synthkit.training.data import TrainingData, balance_weights
-from synthkit.training.stopping import Watch
 from synthkit.training.loop import WARM_UP, rate
+from synthkit.training.plan import Plan
+from synthkit.training.stopping import Watch
+from synthkit.training.trainer import train
 
 ROOT = Path(__file__).parents[1]
 SMALL = Diffusion(steps=2, options=SMALL_NET, batch_size=8)
@@ -234,6 +235,17 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_stream_alone
     assert torch.equal(torch.get_rng_state(), before)
     assert runs[0].weights_digest() == runs[1].weights_digest() != runs[2].weights_digest()
     assert runs[0].card.training["losses"] == runs[1].card.training["losses"]
+
+
+def test_volumes_that_shrink_to_two_slices_train_the_same_every_time():
+    """Weight gradients must never be read from memory that nobody wrote: here it is filled with NaN beforehand."""
+    cohort, runs = toy_cohort(16, size=(4, 8, 8)), []
+    for _ in range(6):
+        for numbers in (512, 2048, 4096, 8192, 20_000, 100_000):
+            torch.full((numbers,), float("nan"))
+        fitted = Classifier(target="lesion", options={"widths": (8, 16)}).fit(cohort, budget=Steps(2), progress=False)
+        runs.append(fitted.outputs(cohort.images.tensor()))
+    assert all(torch.equal(run, runs[0]) for run in runs) and runs[0].isfinite().all()
 
 
 LONG = """

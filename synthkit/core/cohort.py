@@ -212,5 +212,6 @@ def require_disjoint(first: Cohort, second: Cohort, *, names: tuple[str, str], b
     both = sorted(set(first.table[by]) & set(second.table[by]))
     if both:
         raise LeakageError(
-            f"{len(both)} patient(s) stand in both {names[0]} and {names[1]} (first: {both[0]!r}); split by patient first: cohort.split((.6, .2, .2), by={by!r})"
+            f"{len(both)} patient(s) stand in both {names[0]} and {names[1]} (first: {both[0]!r}); "
+            f"split by patient first: cohort.split((.6, .2, .2), by={by!r})"
         )

@@ -79,4 +79,5 @@ def _require_one_window(first: Space, second: Space) -> None:
     for a, b in zip(first.channels, second.channels):
         if (a.unit or b.unit) and (a.low, a.high, a.unit) != (b.low, b.high, b.unit):
             windows = " and ".join(f"{c.low:g}..{c.high:g} {c.unit or '(no unit)'}" for c in (a, b))
-            raise DataError(f"channel {a.name}: the windows {windows} cannot be joined, since a value would change its meaning; load both with the same window=")
+            meaning = "since a value would change its meaning; load both with the same window="
+            raise DataError(f"channel {a.name}: the windows {windows} cannot be joined, {meaning}")

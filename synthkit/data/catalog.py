@@ -6,7 +6,7 @@ import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.files import write_atomically
-from synthkit.core.infer import closest
+from synthkit.core.headings import closest
 from synthkit.data.entry import Entry, entries
 from synthkit.data.options import Options
 from synthkit.errors import DataError

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from synthkit.core.infer import Inference, as_text, closest, infer, snake, standard_name
+from synthkit.core.headings import as_text, closest, snake, standard_name
+from synthkit.core.infer import Inference, infer
 from synthkit.core.schema import Category, Factor, Schema
 from synthkit.data.options import Options
 from synthkit.data.picture import Picture

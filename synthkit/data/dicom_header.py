@@ -5,7 +5,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthkit.core.infer import parse_age
+from synthkit.core.guesses import parse_age
 from synthkit.data.picture import Unreadable
 from synthkit.data.pseudonym import pseudonym
 

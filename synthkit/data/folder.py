@@ -7,7 +7,7 @@ import pandas as pd
 
 from synthkit.core import store
 from synthkit.core.cohort import Cohort
-from synthkit.core.infer import as_text, snake
+from synthkit.core.headings import as_text, snake
 from synthkit.data.arrays import array_file, array_pictures, read_arrays
 from synthkit.data.assemble import Origin, assemble
 from synthkit.data.files import KNOWN_SUFFIXES, image_files, read_files

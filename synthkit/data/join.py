@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from synthkit.core.infer import as_text
+from synthkit.core.headings import as_text
 from synthkit.data.dicom_header import JOIN_KEYS
 from synthkit.data.files import stem
 from synthkit.data.picture import Picture

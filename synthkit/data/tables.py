@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from synthkit.core.infer import closest, snake
+from synthkit.core.headings import closest, snake
 from synthkit.errors import DataError
 
 TABLES = (".csv", ".tsv", ".parquet")

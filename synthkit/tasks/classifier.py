@@ -16,7 +16,7 @@ from synthkit.nets.predictor import FactorPredictor
 if TYPE_CHECKING:
     from synthkit.tasks.predictor import Predictor
 
-BUDGETS = {"smoke": 60, "lesson": 1_200, "full": 10_000}
+BUDGETS = {"smoke": 60, "lesson": 600, "full": 10_000}
 KEPT_APART = 0.15
 
 

@@ -20,7 +20,7 @@ from synthkit.training.plan import Outcome, Plan
 from synthkit.training.state import State, load_state
 
 
-def _lightning(plan: Plan, keeper: Keeper) -> pl.Trainer:
+def _lightning(plan: Plan, keeper: Keeper, *, dims: int) -> pl.Trainer:
     kind = accelerator(plan.device)
     if kind == "cuda" and plan.devices > torch.cuda.device_count():
         raise FitError(f"devices={plan.devices}, but this machine has {torch.cuda.device_count()} GPU(s)")
@@ -29,7 +29,7 @@ def _lightning(plan: Plan, keeper: Keeper) -> pl.Trainer:
     # A notebook's kernel cannot be spawned again, only forked.
     several = "ddp_notebook" if "ipykernel" in sys.modules else "ddp_spawn"
     return pl.Trainer(
-        accelerator="gpu" if kind == "cuda" else "cpu", devices=plan.devices, strategy=several if plan.devices > 1 else "auto", precision=precision(kind),
+        accelerator="gpu" if kind == "cuda" else "cpu", devices=plan.devices, strategy=several if plan.devices > 1 else "auto", precision=precision(kind, dims=dims),
         max_steps=-1, max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[keeper], num_sanity_val_steps=0, use_distributed_sampler=False, default_root_dir=keeper.folder,
     )  # fmt: skip
@@ -56,7 +56,8 @@ def train(network: Trainable, data: TrainingData, plan: Plan) -> Outcome:
             state = load_state(folder, plan.identity)
         network.load_state_dict(state.part("average"))
     network.requires_grad_(False).eval().to(accelerator(plan.device))
-    return Outcome(state.part("average"), state.step, state.step * plan.batch_size, state.seconds, state.losses, precision(accelerator(plan.device)))
+    used = precision(accelerator(plan.device), dims=data.pixels.space.dims)
+    return Outcome(state.part("average"), state.step, state.step * plan.batch_size, state.seconds, state.losses, used)
 
 
 def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folder: Path) -> None:
@@ -67,7 +68,7 @@ def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folde
     network.to(memory_format=torch.channels_last if data.pixels.space.dims == 2 else torch.channels_last_3d)
     if start.tensors:
         network.load_state_dict(start.part("network"))
-    trainer = _lightning(plan, Keeper(plan, folder, start))
+    trainer = _lightning(plan, Keeper(plan, folder, start), dims=data.pixels.space.dims)
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(Loop(network, data, plan, start))

@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 
 import synthkit as sk
+from synthkit.core.device import accelerator, precision
 from synthkit.generators.diffusion import FlowNetwork
 from synthkit.nets.network import Batch
+from synthkit.training.data import TrainingData
 from synthkit.training.plan import Plan
 from synthkit.training.trainer import train
-from synthkit.training.data import TrainingData
-from synthkit.core.device import accelerator, precision
 
 ROUNDS = 3
 OURS, MONAI, DIFFUSERS = "synthkit.nets.unet:UNet", "synthkit.nets.adapters:MonaiUNet", "synthkit.nets.adapters:DiffusersUNet"
