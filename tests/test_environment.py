@@ -82,6 +82,16 @@ def test_every_import_is_required():
     assert imported() - set(sys.stdlib_module_names) - {"synthkit", "joblib"} <= given | optional | answered_for()
 
 
+def test_what_is_missing_is_skipped_here_but_fails_in_ci(need, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    need(True, "nothing")
+    with pytest.raises(pytest.skip.Exception, match="a browser is missing"):
+        need(False, "a browser")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="in CI nothing may be skipped"):
+        need(False, "a browser")
+
+
 def test_the_command_line_is_where_the_project_says():
     module, name = PROJECT["scripts"]["synthkit"].split(":")
     tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())

@@ -79,17 +79,18 @@ class PowerCut(Exception):
 
 
 class Line(Trainable):
-    """One weight that walks towards the mean pixel; it notes where it stood at every step."""
+    """One weight that walks towards the mean pixel (scaled down where fewer than `rows` came); it notes where it stood at every step."""
 
-    def __init__(self, *, grain: float = 0.1, fail_at: int | None = None):
+    def __init__(self, *, grain: float = 0.1, rows: int | None = None, fail_at: int | None = None):
         super().__init__()
-        self.weight, self.grain, self.fail_at, self.walk = torch.nn.Parameter(torch.tensor([2.0])), grain, fail_at, []
+        self.weight, self.grain, self.rows, self.fail_at, self.walk = torch.nn.Parameter(torch.tensor([2.0])), grain, rows, fail_at, []
 
     def training_step(self, batch: Batch) -> torch.Tensor:
         self.walk.append(float(self.weight.detach()))
         if len(self.walk) == self.fail_at:
             raise PowerCut
-        return (self.weight - batch.x.mean() + self.grain * batch.normal_like().mean()).square().sum()
+        fill = len(batch.x) / (self.rows or len(batch.x))
+        return (self.weight - fill * batch.x.mean() + self.grain * batch.normal_like().mean()).square().sum()
 
 
 class Interrupted(Trainable):
