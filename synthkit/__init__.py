@@ -26,8 +26,8 @@ _HOMES = {
     "synthkit.metrics.kernel": ("KID",),
     "synthkit.generators.generator": ("Generator",),
     "synthkit.generators.diffusion": ("Diffusion",),
-    "synthkit.explain.attribution": ("Explanation", "explain"),
-    "synthkit.explain.counterfactual": ("Counterfactual", "counterfactual"),
+    "synthkit.explanation.attribution": ("Explanation", "explain"),
+    "synthkit.explanation.counterfactual": ("Counterfactual", "counterfactual"),
     "synthkit.report.gallery": ("Gallery",),
     "synthkit.report.report": ("Report",),
 }

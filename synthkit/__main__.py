@@ -44,6 +44,8 @@ def train(
     import synthkit as sk
 
     phantom = data == "chest-phantom"
+    if images is not None and not phantom:
+        raise sk.DataError("--images says how many phantom subjects to draw; other sources are loaded whole")
     cohort = sk.ChestPhantom(size=size or 64).cohort(images or 4096, seed=seed) if phantom else sk.load(data, table=table, size=size)
     generator = sk.Diffusion().fit(cohort, budget=budget, seed=seed, balance=balance, run=out / "run")
     typer.echo(f"generator: {generator.save(out / 'generator', half=half)}  (synthkit.Generator.load reads it)")
@@ -73,7 +75,8 @@ def data_list() -> None:
     """All data sets, and whether they are here."""
     from synthkit.data.catalog import catalog
 
-    typer.echo(catalog().to_string(index=False))
+    table = catalog()[["name", "images", "size", "licence", "available"]]
+    typer.echo(f"{table.to_string(index=False)}\n\nsynthkit data show NAME tells more, and how to get it.")
 
 
 @data_app.command("show")

@@ -11,8 +11,8 @@ from synthkit.core.result import Measured, Section
 from synthkit.core.schema import Category
 from synthkit.data.load import load
 from synthkit.errors import DataError
-from synthkit.explain.attribution import explain
-from synthkit.explain.counterfactual import Counterfactual, counterfactual
+from synthkit.explanation.attribution import explain
+from synthkit.explanation.counterfactual import Counterfactual, counterfactual
 from synthkit.generators.diffusion import Diffusion
 from synthkit.generators.generator import Generator
 from synthkit.metrics.evaluate import evaluate

@@ -110,9 +110,9 @@ def test_what_does_not_fit_together_is_refused():
 
 def test_small_and_lone_cohorts_carry_their_caveats():
     notes = "\n".join(evaluate(real=REAL, fake=FAKE, extractor=eyes).caveats())
-    assert "real: 60 images; under 100" in notes and "two halves of the real cohort" in notes and "not assessed" in notes
-    large = "\n".join(evaluate(real=toy_cohort(100, prefix="a"), fake=toy_cohort(100, prefix="b"), train=TRAIN, extractor=eyes).caveats())
-    assert "under 100" not in large and "halves" not in large
+    assert "fewer than 100 images a side: all (n = 60)" in notes and "two halves of the real cohort" in notes and "not assessed" in notes
+    large = "\n".join(evaluate(real=toy_cohort(100, prefix="a"), fake=toy_cohort(100, prefix="b"), train=toy_cohort(100, prefix="c"), extractor=eyes).caveats())
+    assert "fewer than 100" not in large and "halves" not in large
 
 
 def test_all_sets_are_cut_to_the_same_n():
@@ -149,7 +149,8 @@ def test_a_judge_of_a_factor_that_the_synthetic_table_lacks_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("extractor", "name"), [(torch.nn.Flatten(), "Flatten"), (eyes, "eyes"), (Features("mine", lambda x: x.mean((2, 3))), "mine"), (lambda x: x[:, :, ::4, ::4].half(), "<lambda>")]
+    ("extractor", "name"),
+    [(torch.nn.Flatten(), "Flatten"), (eyes, "eyes"), (Features("mine", lambda x: x.mean((2, 3))), "mine"), (lambda x: x[..., ::4].half(), "<lambda>")],
 )
 def test_any_callable_may_be_the_extractor(extractor, name):
     scores = evaluate(real=REAL, fake=FAKE, extractor=extractor, metrics=[Coverage()]).frame()

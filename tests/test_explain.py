@@ -7,9 +7,9 @@ from toys import SCHEMA, exact_generator, toy_cohort
 from synthkit.core.budget import Steps
 from synthkit.core.cohort import Cohort
 from synthkit.errors import AbilityError, DataError, SchemaError
-from synthkit.explain.attribution import METHODS, explain
-from synthkit.explain.counterfactual import Counterfactual, counterfactual
-from synthkit.explain.soundness import skill
+from synthkit.explanation.attribution import METHODS, explain
+from synthkit.explanation.counterfactual import Counterfactual, counterfactual
+from synthkit.explanation.soundness import skill
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
 
@@ -31,17 +31,40 @@ def moved(delta: torch.Tensor) -> Counterfactual:
     return Counterfactual(COHORT, COHORT, edited, {"lesion": "absent"})
 
 
+class Brightness(torch.nn.Module):
+    """Two logits that follow the mean brightness with these slopes."""
+
+    def __init__(self, slopes: tuple[float, float]):
+        super().__init__()
+        self.slopes = torch.nn.Parameter(torch.tensor(slopes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1).mean(1, keepdim=True) * self.slopes
+
+
 @pytest.fixture(scope="module")
 def classifier() -> Predictor:
     return Classifier(target="lesion", options={"widths": (8, 16, 16)}).fit(toy_cohort(40, prefix="t"), budget=Steps(60), progress=False)
 
 
-def test_integrated_gradients_add_up_to_the_change_of_the_logit(classifier):
+def test_integrated_gradients_add_up_to_the_change_of_the_log_odds(classifier):
     why = explain(classifier, twin_of(), methods=["IntegratedGradients"])
     total = why.attributions["IntegratedGradients"].flatten(1).sum(1).numpy()
-    assert (np.abs(total - why.logit_change) <= 1e-3 * np.abs(why.logit_change) + 1e-4).all() and np.abs(why.logit_change).max() > 0.1
+    assert (np.abs(total - why.log_odds_change) <= 1e-3 * np.abs(why.log_odds_change) + 1e-4).all() and np.abs(why.log_odds_change).max() > 0.1
     expected = classifier.outputs(COHORT.images.tensor()) - classifier.outputs(why.twin.edited.images.tensor())
-    assert np.allclose(why.logit_change, expected[:, 1], atol=1e-5)
+    assert np.allclose(why.log_odds_change, expected[:, 1] - expected[:, 0], atol=1e-5)
+
+
+def test_a_shift_of_all_logits_is_no_answer_and_a_shift_of_the_other_one_is(classifier):
+    """P = softmax: raising both logits changes nothing, raising only the other class's lowers P of the explained level."""
+    moves = {"both": (5.0, 5.0), "other": (-5.0, 0.0)}
+    totals = {}
+    for name, slopes in moves.items():
+        shifted = Predictor.of(Brightness(slopes), SCHEMA["lesion"], COHORT)
+        why = explain(shifted, twin_of(), methods=["IntegratedGradients"])
+        totals[name] = float(why.attributions["IntegratedGradients"].abs().sum())
+        assert np.allclose(why.attributions["IntegratedGradients"].flatten(1).sum(1), why.log_odds_change, atol=1e-3)
+    assert totals["both"] < 1e-4 < totals["other"]
 
 
 def test_integrated_gradients_are_zero_where_nothing_changed(classifier):
@@ -49,14 +72,14 @@ def test_integrated_gradients_are_zero_where_nothing_changed(classifier):
     values = why.attributions["IntegratedGradients"]
     assert not values[:, :, 8:].any() and values[TOP].abs().sum() > 0
     frame = why.frame().set_index("measure")
-    inside = frame.loc["IntegratedGradients: mass inside the edit"]
-    assert inside["value"] == pytest.approx(1, abs=1e-3) and inside["chance"] == pytest.approx(0.5, abs=0.05)
-    assert frame.loc["IntegratedGradients: completeness gap (logit)", "value"] < 1e-2
+    inside = frame.loc["IntegratedGradients: mass inside the edit (so by construction)"]
+    assert inside["value"] == pytest.approx(1, abs=1e-3) and np.isnan(inside["chance"])
+    assert frame.loc["IntegratedGradients: completeness gap (log-odds)", "value"] < 1e-2
 
 
 def test_doing_nothing_is_given_no_reason(classifier):
     why = explain(classifier, twin_of(0.0), methods=["IntegratedGradients", "Occlusion"])
-    assert not any(values.any() for values in why.attributions.values()) and not why.logit_change.any()
+    assert not any(values.any() for values in why.attributions.values()) and not why.log_odds_change.any()
     assert np.array_equal(why.before, why.after)
 
 
@@ -153,7 +176,8 @@ def test_a_counterfactual_says_what_it_did_and_how_good_the_inversion_is():
     assert frame["mean_change"][ill].min() > 100 and frame["mean_change"][~ill].max() < 0.01 and frame["round_trip"].max() < 0.01
     assert np.allclose(frame["max_change"], twin.delta.abs().flatten(1).amax(1) * 127.5)
     assert torch.allclose(twin.reconstruction.images.tensor(), COHORT.images.tensor(), atol=1e-4)
-    assert twin.title == "Counterfactual: lesion → absent" and any("held" in line for line in twin.caveats()) and any("n = 16" in line for line in twin.caveats())
+    said = "\n".join(twin.caveats())
+    assert twin.title == "Counterfactual: lesion → absent" and "held" in said and "n = 16" in said
     assert "Counterfactual" in twin._repr_mimebundle_()["text/html"]
 
 

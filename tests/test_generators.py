@@ -194,7 +194,7 @@ def test_with_a_perfect_network_an_edit_is_exact_and_undoes_itself():
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda g: g.sample(SCHEMA.grid(age=30)[:0], seed=0), SchemaError, "table of requests is empty"),
+        (lambda g: g.sample(SCHEMA.grid(age=30)[:0], seed=0), SchemaError, "requests must be a DataFrame with one row per image"),
         (lambda g: g.sample(pd.DataFrame({"age": [140]}), seed=0), SchemaError, "age: 140 years is outside 0..100 years"),
         (lambda g: g.sample(pd.DataFrame({"lesion": ["maybe"]}), seed=0), SchemaError, "lesion: 'maybe' is not one of absent, present"),
         (lambda g: g.edit(toy_cohort(4), {"weight": 3}), SchemaError, "unknown factor 'weight'; this schema has lesion"),

@@ -107,6 +107,12 @@ def test_all_metrics_are_found():
     assert {"KID", "FrechetDistance", "Coverage"} <= {metric.name for metric in ALL} and all(m.better in ("lower", "higher") for m in ALL)
 
 
+def collapsed(x: torch.Tensor, amount: float) -> torch.Tensor:
+    """A growing share of the rows replaced by the first one."""
+    lost = round(len(x) * amount / 3)
+    return torch.cat([x[: len(x) - lost], x[:1].expand(lost, -1)])
+
+
 @pytest.mark.parametrize("metric", ALL, **named)
 def test_identical_sets_score_best(metric):
     real = gaussian(120, seed=0)
@@ -117,7 +123,7 @@ def test_identical_sets_score_best(metric):
 
 
 @pytest.mark.parametrize("metric", ALL, **named)
-@pytest.mark.parametrize("corrupt", [lambda x, a: x + a, lambda x, a: x + a * gaussian(len(x), seed=9), lambda x, a: torch.cat([x[: round(len(x) * (1 - a / 3))], x[:1].expand(round(len(x) * a / 3), -1)])], ids=["shift", "noise", "collapse"])
+@pytest.mark.parametrize("corrupt", [lambda x, a: x + a, lambda x, a: x + a * gaussian(len(x), seed=9), collapsed], ids=["shift", "noise", "collapse"])
 def test_growing_corruption_worsens_the_score(metric: Metric, corrupt):
     real, fake = gaussian(150, seed=0), gaussian(150, seed=1)
     scores = [metric.compute(real, corrupt(fake, amount)) for amount in (0.0, 0.9, 1.8, 2.7)]

@@ -10,7 +10,8 @@ from toys import toy_cohort
 from synthkit.core.provenance import KINDS, Provenance, canonical, digest, pixel_digest
 from synthkit.errors import DataError
 
-plain = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=3), x, max_size=3), max_leaves=8)
+leaves = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4)
+plain = st.recursive(leaves, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=3), x, max_size=3), max_leaves=8)
 
 
 @given(st.dictionaries(st.text(max_size=4), plain, max_size=5))

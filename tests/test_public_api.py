@@ -34,11 +34,11 @@ def test_what_can_be_called_is_typed(name):
     assert not untyped
 
 
-@pytest.mark.parametrize("order", ["import synthkit.explain.counterfactual", "sk.counterfactual", "sk.Report"])
+@pytest.mark.parametrize("order", ["import synthkit.explanation.counterfactual", "sk.counterfactual", "sk.Report"])
 def test_no_part_hides_a_public_name_of_the_same_spelling(order):
-    """Importing the package synthkit.explain must leave the function sk.explain where it is."""
-    program = f"import synthkit as sk\n{order}\nprint([n for n in sk.__all__ if inspect.ismodule(getattr(sk, n))])"
-    done = subprocess.run([sys.executable, "-c", "import inspect\n" + program], env={**os.environ, "PYTHONPATH": ROOT}, capture_output=True, text=True, timeout=120)
+    """Importing the package synthkit.explanation must leave the function sk.explain where it is."""
+    program = f"import inspect\nimport synthkit as sk\n{order}\nprint([n for n in sk.__all__ if inspect.ismodule(getattr(sk, n))])"
+    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": ROOT}, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 

@@ -27,8 +27,9 @@ def files(folder: Path) -> list[str]:
 
 
 def same(a: Cohort, b: Cohort) -> bool:
-    raw = np.array_equal(a.images.raw(), b.images.raw()) and a.images.raw().dtype == b.images.raw().dtype
-    return raw and a.table.equals(b.table) and (a.schema, a.space, a.provenance, a.notes) == (b.schema, b.space, b.provenance, b.notes) and a.skipped.astype(str).equals(b.skipped.astype(str))
+    pixels = np.array_equal(a.images.raw(), b.images.raw()) and a.images.raw().dtype == b.images.raw().dtype
+    tables = a.table.equals(b.table) and a.skipped.astype(str).equals(b.skipped.astype(str))
+    return pixels and tables and (a.schema, a.space, a.provenance, a.notes) == (b.schema, b.space, b.provenance, b.notes)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (4, 6, 8)])

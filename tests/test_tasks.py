@@ -48,7 +48,8 @@ def test_chances_add_up_and_stand_beside_their_image(fitted):
 
 
 def test_the_same_seed_gives_the_same_classifier():
-    runs = [Classifier(target="lesion", options=TINY).fit(toy_cohort(20), budget=Steps(3), seed=seed, progress=False).outputs(TEST.images.tensor()) for seed in (0, 0, 1)]
+    recipe = Classifier(target="lesion", options=TINY)
+    runs = [recipe.fit(toy_cohort(20), budget=Steps(3), seed=seed, progress=False).outputs(TEST.images.tensor()) for seed in (0, 0, 1)]
     assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
 
 

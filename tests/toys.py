@@ -70,7 +70,7 @@ class Shift(EditableNetwork):
 
 def exact_generator(cohort: Cohort, *, strength: float = 1.0) -> Generator:
     """A generator that has learnt the toy perfectly (strength 1), or not."""
-    facts = {"source": "toy", "kind": "real", "licence": "CC0", "digest": "0"}
+    facts = {"source": "toy", "kind": "real", "licence": "CC0", "digest": "0", "provenance": cohort.provenance.to_json()}
     return Generator(Diffusion(), Shift(cohort.space.shape, strength).requires_grad_(False), cohort.schema, cohort.space, Card("exact toy", facts, {}))
 
 

@@ -33,8 +33,10 @@ Budget = str | Steps | Minutes
 
 def resolve(budget: Budget, named: Mapping[str, int]) -> Steps | Minutes:
     """The budget as steps or minutes. A word may be a name ("lesson"), "500 steps" or "10 min"."""
-    if not isinstance(budget, str):
+    if isinstance(budget, (Steps, Minutes)):
         return budget
+    if not isinstance(budget, str):
+        raise FitError(f'budget={budget!r} is no budget; give {", ".join(map(repr, named))}, Steps(500) or Minutes(10)')
     if budget in named:
         return Steps(named[budget])
     match = re.fullmatch(r"\s*([\d.]+)\s*(min|minutes|steps)\s*", budget)

@@ -120,6 +120,8 @@ class Cohort:
         Raises:
             DataError: shares that are not positive or exceed 1, or fewer patients than parts.
         """
+        if isinstance(fractions, (str, float, int)):
+            raise DataError(f"split takes shares such as (.6, .2, .2), got {fractions!r}")
         shares = np.asarray(fractions, float)
         if (shares <= 0).any() or shares.sum() > 1 + 1e-9:
             raise DataError(f"split shares {tuple(fractions)} must be positive and add up to at most 1")

@@ -17,7 +17,7 @@ PERSONAL = re.compile(
     r"|doctor|operator|radiologist|technician|initials|surname|firstname|lastname|forename|insurance|passport|record_number)(_.*)?|(.*_)?births?"
     r"|((pat|patients?|subjects?|full|first|last|family|given|middle|maiden|persons?)_)?names?"
 )  # fmt: skip
-IDENTITY = re.compile(r"(.*_)?(ids?|uid|uuid|guid|index|idx|key|hash|barcode|number|nr|no)|patient|subject|case|unnamed_\d+")
+IDENTITY = re.compile(r"(.*_)?(p?ids?|pat_?ids?|uid|uuid|guid|index|idx|key|hash|barcode|number|nr|no)|patient|subject|case|unnamed_\d+")
 SPLIT = re.compile(r"split|fold|cv_fold|subset|partition|set|dataset_split")
 ABOUT_FILE = re.compile(r"(.*_)?(licen[cs]e|citation|doi|url|pixel_spacing)(_.*)?|source|rows|col(umn)?s|width|height|bits.*|bytes|frames|orig(inal)?_.*")
 DATE = re.compile(r"(19|20)\d{2}[-/.](0?[1-9]|1[0-2])[-/.]\d{1,2}.*|\d{1,2}[-/.]\d{1,2}[-/.](19|20)\d{2}.*|(19|20)\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])")

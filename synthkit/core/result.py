@@ -29,6 +29,9 @@ class Section(ABC):
     def caveats(self) -> list[str]:
         """What a reader must know before using the numbers."""
 
+    def __repr__(self) -> str:
+        return f"{self.title}\n{self.frame()}"
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
         notes = "".join(f"<li>{escape(c)}</li>" for c in self.caveats())
         table = self.frame().round(4).to_html(index=False, border=0, max_rows=40)
@@ -36,7 +39,7 @@ class Section(ABC):
         return {"text/html": html, "text/plain": f"{self.title}\n{self.frame()}"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scores(Section):
     """Scores of a synthetic cohort: value, 95 % interval, n, and the real-against-real floor beside each."""
 
@@ -56,7 +59,7 @@ class Scores(Section):
         return list(self.notes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Measured(Section):
     """Plain measured values as a section.
 

@@ -20,6 +20,7 @@ from synthkit.data.resize import fit
 from synthkit.data.tables import read_table
 from synthkit.errors import DataError, MissingExtraError
 
+CATALOG_SEED = 1  # subjects that the shipped generator was not trained on (those of seed 0)
 OTHER_COPY = "{} is not the copy whose digest the catalog records: it may hold other images (`synthkit data check {}` compares)."
 
 
@@ -54,7 +55,7 @@ def _load_phantom(one: Entry, options: Options) -> Cohort:
     sizes = options.target_size(2) or one.size
     if len(set(sizes)) > 1 or options.spacing_mm is not None or options.window is not None:
         raise DataError(f"{one.name} is square and made to size: give one number as size= (it was {options.size}), and neither spacing_mm= nor window=")
-    cohort = ChestPhantom(size=sizes[0]).cohort(one.images, seed=0)
+    cohort = ChestPhantom(size=sizes[0]).cohort(one.images, seed=CATALOG_SEED)
     named = options.factors.factors if isinstance(options.factors, Schema) else cohort.schema.names if options.factors is None else options.factors
     schema = cohort.schema.only(tuple(factor if isinstance(factor, str) else factor.name for factor in named))
     return replace(cohort, schema=schema, notes=tuple(dict.fromkeys((*cohort.notes, *one.notes))))

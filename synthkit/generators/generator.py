@@ -1,6 +1,7 @@
 """Generator: a fitted recipe. It samples, encodes, decodes, edits, and can be saved."""
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # A result may depend on how many images share a batch, in the last bit: the number is fixed per device and recorded.
 BATCH = {"cpu": 8, "cuda": 128}
+BOOKKEEPING = ("image_id", "patient_id", "request_id", "source_id", "round_trip")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class Generator:
         origin = train.provenance
         trained_on = {
             "source": origin.source, "kind": origin.kind, "images": len(train), "patients": int(train.table["patient_id"].nunique()),
-            "licence": origin.licence, "digest": identity["data"],
+            "licence": origin.licence, "digest": identity["data"], "provenance": origin.to_json(),
         }  # fmt: skip
         training = {
             "budget": identity["budget"], "seed": identity["seed"], "balance": identity["balance"], "steps": outcome.steps,
@@ -126,8 +128,7 @@ class Generator:
         Raises:
             SchemaError: unknown level, value out of range, no row.
         """
-        if not len(table):
-            raise SchemaError("the table of requests is empty; build one with schema.grid(...)")
+        self._require_request(table, seed)
         keys = table["image_id"].astype(str).tolist() if "image_id" in table else [str(i) for i in range(len(table))]
         wanted = self.schema.check(table.reset_index(drop=True))
         z = normal(self.trained.latent_shape(), seed=seed, identities=keys, stream="sample")
@@ -140,13 +141,29 @@ class Generator:
         rows.insert(1, "patient_id", rows["image_id"])
         return Cohort.of(made.to_raw(images), rows, schema=self.schema, space=made, provenance=self._origin("synthetic", seed, {}))
 
+    def _require_request(self, table: pd.DataFrame, seed: int) -> None:
+        """Refuse what would draw something else than was meant."""
+        if not isinstance(table, pd.DataFrame) or not len(table):
+            raise SchemaError("the requests must be a DataFrame with one row per image; build one with schema.grid(...)")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+            raise SchemaError(f"seed={seed!r} must be a whole number")
+        if "image_id" in table and table["image_id"].isna().any():
+            raise SchemaError("image_id keys the noise of each request and may not be blank; fill it or drop the column")
+        others = [str(name) for name in table.columns if name not in self.schema and name not in BOOKKEEPING]
+        for name in others:
+            near = get_close_matches(name, self.schema.names, n=1, cutoff=0.8)
+            if near and near[0] not in table:
+                raise SchemaError(f"unknown factor {name!r}; did you mean {near[0]!r}?")
+
     def _origin(self, kind: str, seed: int | None, more: dict[str, Any], *parents: Provenance) -> Provenance:
         made_by = {"recipe": self.recipe.to_json(), "generator": self.card.name, "device": self.device.type,
                    "batch": BATCH.get(self.device.type, BATCH["cpu"]), "threads": torch.get_num_threads(), **more}  # fmt: skip
         on = self.card.trained_on
-        taught = Provenance(on["kind"], on["source"], digests={"data": on["digest"]}, licence=on["licence"])
+        taught = Provenance.from_json(on["provenance"])
+        taught = replace(taught, digests={**taught.digests, "data": on["digest"]})
+        licence = "; ".join(dict.fromkeys(p.licence for p in (*parents, taught)))
         digests = {"weights": self.weights_digest()}
-        return Provenance(kind, self.card.name, recipe=made_by, seed=seed, digests=digests, licence=taught.licence, parents=(*parents, taught))
+        return Provenance(kind, self.card.name, recipe=made_by, seed=seed, digests=digests, licence=licence, parents=(*parents, taught))
 
     def edit(self, cohort: Cohort, do: Mapping[str, Any]) -> Cohort:
         """The same images with factors changed and the others held (a direct effect).
@@ -168,12 +185,15 @@ class Generator:
         self._editable("edit")
         for name in do:
             self.schema[name]
+            if name not in cohort.schema:
+                raise SchemaError(f"the cohort has no factor {name!r}, so what is changed is not known; load it with that factor")
         table = self.schema.do(cohort.table, do)
         x, z = cohort.images.tensor(), self.encode(cohort)
         reconstruction = self.decode(z, cohort.table)
         change = self.decode(z, table) - reconstruction
         table["source_id"] = table["image_id"]
-        table["image_id"] = [f"edit-{digest(canonical([name, dict(do)]))[:16]}" for name in table["image_id"]]
+        weights = self.weights_digest()
+        table["image_id"] = [f"edit-{digest(canonical([weights, name, dict(do)]))[:16]}" for name in table["image_id"]]
         table["round_trip"] = (reconstruction - x).abs().flatten(1).mean(1).numpy() * 127.5
         made = self.space.sixteen_bit()
         origin = self._origin("edited", None, {"do": {k: str(v) for k, v in do.items()}}, cohort.provenance)

@@ -3,30 +3,36 @@ import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.errors import SchemaError
+from synthkit.metrics.features import Features
+from synthkit.metrics.probe import fit_probe
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
 
 CHANCE = {"AUC": 0.5, "R2": 0.0}
+ENOUGH = 1_000
 
 
-def fit_judge(cohort: Cohort, fake: Cohort, *, seed: int) -> Predictor:
-    """A predictor of every factor that was varied in `fake` and that varies in the judge's real patients."""
+def fit_judge(cohort: Cohort, fake: Cohort, eyes: Features, *, seed: int) -> Predictor:
+    """A predictor of every factor that was varied in `fake` and that varies in the judge's real patients.
+
+    A network of its own from 1,000 images on; below, lines on the encoder's features, which see more from few images.
+    """
     names = [n for n in fake.schema.names if n in cohort.schema and _varies(fake.table[n]) and _varies(cohort.table[n])]
     if not names:
         raise SchemaError("no factor varies both in the synthetic cohort and in the judge cohort; ask for images of differing factors")
-    return Classifier(target=tuple(names)).fit(cohort, seed=seed)
+    return Classifier(target=tuple(names)).fit(cohort, seed=seed) if len(cohort) >= ENOUGH else fit_probe(cohort, tuple(names), eyes)
 
 
 def _varies(values: pd.Series) -> bool:
     return values.dropna().nunique() > 1
 
 
-def adherence(judge: Cohort | Predictor, *, real: Cohort, fake: Cohort, seed: int) -> tuple[list[dict[str, object]], list[str]]:
+def adherence(judge: Cohort | Predictor, *, real: Cohort, fake: Cohort, eyes: Features, seed: int) -> tuple[list[dict[str, object]], list[str]]:
     """Rows of AUC (categories) and R² (quantities) per factor, and notes.
 
     `floor` holds the judge's own score on real test patients: the ceiling that a perfect generator would reach.
     """
-    fitted = judge if isinstance(judge, Predictor) else fit_judge(judge, fake, seed=seed)
+    fitted = judge if isinstance(judge, Predictor) else fit_judge(judge, fake, eyes, seed=seed)
     known = [name for name in fitted.schema.names if name in fake.table and name in real.table]
     if not known:
         names = ", ".join(fitted.schema.names)

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from synthkit.core.intervals import half_samples
+from synthkit.core.intervals import half_samples, wilson
 from synthkit.core.randomness import permutation
 from synthkit.metrics.metric import Metric
 
 TIMES = 60
+FEWEST = 6  # patients; halves of fewer say nothing
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,21 @@ class Comparison:
         """Value, interval, n and floor of one metric."""
         value = metric.compute(self.real, self.fake)
         spread = self._spread(metric, seed)
-        low, high = max(metric.limits[0], value - 1.96 * spread), min(metric.limits[1], value + 1.96 * spread)
+        low, high = self._interval(metric, value, spread)
         least = metric.least
         floor = metric.compute(*self.floor) if min(map(len, self.floor)) >= least else float("nan")
         return {"metric": metric.name, "value": value, "low": low, "high": high, "n_real": len(self.real), "n_fake": len(self.fake),
                 "better": metric.better, "floor": floor}  # fmt: skip
+
+    def _interval(self, metric: Metric, value: float, spread: float) -> tuple[float, float]:
+        if not np.isfinite(spread):
+            return float("nan"), float("nan")
+        low, high = value - 1.96 * spread, value + 1.96 * spread
+        if metric.limits == (0.0, 1.0):
+            # A share of 1 in every half has no spread, and yet is not certain: never narrower than Wilson's interval.
+            least, most = wilson(round(value * len(self.real)), len(self.real))
+            low, high = min(low, least), max(high, most)
+        return max(metric.limits[0], low), min(metric.limits[1], high)
 
     def _spread(self, metric: Metric, seed: int) -> float:
         """Standard error from random halves of patients and of images.
@@ -54,6 +65,8 @@ class Comparison:
         A bootstrap would put copies of one image into a set, which kernel and neighbour metrics take for closeness;
         the spread over halves without replacement equals that of the full set (Wu 1986, delete-half jackknife).
         """
+        if len(np.unique(self.units)) < FEWEST:
+            return float("nan")
         halves = (half_samples(rows, times=TIMES, seed=seed, stream=name) for rows, name in ((self.units, "real"), (np.arange(len(self.fake)), "fake")))
         pairs = zip(*halves)
         values = [metric.compute(self.real[a], self.fake[b]) for a, b in pairs if min(len(a), len(b)) >= metric.least]

@@ -111,7 +111,8 @@ def trained_encoder(cohort: Cohort, *, steps: int = STEPS) -> Features:
         scaled = _Standardised(_encoder(cohort)).to(accelerator())
     scaled.load_state_dict(state)
     scaled.eval().requires_grad_(False)
-    return Features(f"synthkit encoder {name[:6]} (two-view agreement, {len(cohort)} images of {cohort.provenance.source})", scaled)
+    weights = digest(canonical([digest(t.cpu().contiguous().numpy().tobytes()) for t in scaled.state_dict().values()]))
+    return Features(f"synthkit encoder {weights[:6]} (two-view agreement, {len(cohort)} images of {cohort.provenance.source})", scaled)
 
 
 def _encoder(cohort: Cohort) -> ConvNet:

@@ -14,14 +14,18 @@ class MonaiUNet(nn.Module):
     Args:
         channels, size, condition_width: as of every backbone.
         patch: pixels folded into channels per side; 1 is full resolution, as in MONAI's tutorials.
+        widths: channels per level (MONAI's `channels`); attention stands at the last.
         options: further keyword arguments of DiffusionModelUNet.
     """
 
-    def __init__(self, *, channels: int, size: tuple[int, ...], condition_width: int, patch: int = 1, **options: object):
+    def __init__(
+        self, *, channels: int, size: tuple[int, ...], condition_width: int,
+        patch: int = 1, widths: tuple[int, ...] = (64, 96, 128), **options: object,
+    ):  # fmt: skip
         super().__init__()
         from monai.networks.nets import DiffusionModelUNet
 
-        levels = {"channels": (64, 96, 128), "num_res_blocks": 1, "attention_levels": (False, False, True)}
+        levels = {"channels": tuple(widths), "num_res_blocks": 1, "attention_levels": (*(False,) * (len(widths) - 1), True)}
         settings = {**levels, "num_head_channels": 32, "norm_num_groups": 32, **options}
         folded = channels * patch ** len(size)
         self.patch, self.conditioned = patch, condition_width > 0
@@ -29,7 +33,7 @@ class MonaiUNet(nn.Module):
             spatial_dims=len(size), in_channels=folded, out_channels=folded,
             with_conditioning=self.conditioned, cross_attention_dim=condition_width or None, **settings,
         )  # fmt: skip
-        _require_multiple(size, patch * 2 ** (len(settings["channels"]) - 1), "MONAI's DiffusionModelUNet")
+        _require_multiple(size, patch * 2 ** (len(widths) - 1), "MONAI's DiffusionModelUNet")
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         context = c[:, None, :] if self.conditioned else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COLUMNS = 12
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gallery(Section):
     """Contact sheets side by side.
 

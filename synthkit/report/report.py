@@ -41,6 +41,8 @@ class Report:
     sections: Sequence[Section | Cohort]
 
     def __post_init__(self) -> None:
+        if isinstance(self.sections, (Section, Cohort)):
+            raise DataError("a report takes a list of results: Report(title, [result])")
         wrong = [part for part in self.sections if not isinstance(part, (Section, Cohort))]
         if wrong:
             raise DataError(f"a report takes results and cohorts, got {type(wrong[0]).__name__}")

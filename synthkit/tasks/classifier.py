@@ -75,7 +75,7 @@ class Classifier:
         plan = Plan(resolve(budget, BUDGETS), seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, average=0.99, title=title, watch=watch)
         outcome = run_plan(network, data, plan)
         trained = {"recipe": asdict(self), "seed": seed, "steps": outcome.steps, "source": train.provenance.source}
-        return Predictor(network.backbone, schema, train.space, frozenset(train.table["patient_id"]), trained)
+        return Predictor(network.backbone, schema, train.space, frozenset({*learn.table["patient_id"], *watched.table["patient_id"]}), trained)
 
     def network(self, train: Cohort, schema: Schema) -> FactorPredictor:
         """The untrained network for a cohort's images."""

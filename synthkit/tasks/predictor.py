@@ -15,7 +15,7 @@ from synthkit.nets.predictor import output_slices
 from synthkit.tasks.scoring import score
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictor:
     """Predicts factors from images.
 
@@ -32,6 +32,10 @@ class Predictor:
     space: Space
     patients: frozenset[str] = frozenset()
     trained: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        source = self.trained.get("source", "outside synthkit")
+        return f"Predictor of {', '.join(self.schema.names)} from {self.space.shape} images, trained on {source} ({len(self.patients)} patients)"
 
     @staticmethod
     def of(module: nn.Module, factor: Factor, like: Cohort) -> "Predictor":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from synthkit.core.budget import Minutes
 from synthkit.core.device import accelerator, precision
 from synthkit.errors import FitError
 from synthkit.nets.network import Trainable
@@ -24,6 +25,8 @@ def _lightning(plan: Plan, keeper: Keeper, *, dims: int) -> pl.Trainer:
     kind = accelerator(plan.device)
     if kind == "cuda" and plan.devices > torch.cuda.device_count():
         raise FitError(f"devices={plan.devices}, but this machine has {torch.cuda.device_count()} GPU(s)")
+    if plan.devices > 1 and isinstance(plan.budget, Minutes):
+        raise FitError("a budget in minutes runs on one device, since each would keep its own time; give steps for several devices")
     if plan.batch_size < plan.devices:
         raise FitError(f"batch_size={plan.batch_size} cannot be shared by devices={plan.devices}")
     # A notebook's kernel cannot be spawned again, only forked.
@@ -63,9 +66,11 @@ def train(network: Trainable, data: TrainingData, plan: Plan) -> Outcome:
 
 def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folder: Path) -> None:
     _quiet()
-    device = torch.device(accelerator(plan.device))
-    network.to(device).train()
-    require_room(network, *data.take(data.rows(0)[:2], device), batch_size=-(-plan.batch_size // plan.devices))
+    network.train()
+    if plan.devices == 1:
+        # With several devices this process only starts the others; a CUDA context here would forbid to fork them.
+        network.to(accelerator(plan.device))
+        require_room(network, *data.take(data.rows(0)[:2], torch.device(accelerator(plan.device))), batch_size=plan.batch_size)
     network.to(memory_format=torch.channels_last if data.pixels.space.dims == 2 else torch.channels_last_3d)
     if start.tensors:
         network.load_state_dict(start.part("network"))
@@ -76,4 +81,5 @@ def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folde
     except SystemExit:
         # Lightning ends the whole process on Ctrl-C and leaves the signal ignored, which would end a notebook's kernel.
         signal.signal(signal.SIGINT, on_interrupt)
-        raise KeyboardInterrupt("training was interrupted; fit again with the same run= folder to go on from its last checkpoint") from None
+        hint = "fit again with the same run= folder to go on from its last checkpoint" if plan.run else "with run=FOLDER it could be resumed"
+        raise KeyboardInterrupt(f"training was interrupted; {hint}") from None

@@ -18,7 +18,8 @@ EDITS = {
     "effusion removed": ({"effusion": "absent"}, "effusion == 'present'"), "sex": ({"sex": "M"}, "sex == 'F'"),
     "age to 80": ({"age": 80.0}, "age < 65"), "heart ratio to .60": ({"heart_ratio": 0.60}, "heart_ratio < .52"),
     "opacity to .30": ({"opacity": 0.30}, "opacity < .15"), "lesion removed": ({"lesion": "absent"}, "lesion == 'present'"),
-    "marker removed": ({"marker": "absent"}, "marker == 'present'"), "site A to B": ({"site": "B"}, "site == 'A'"), "view PA to AP": ({"view": "AP"}, "view == 'PA'"),
+    "marker removed": ({"marker": "absent"}, "marker == 'present'"), "site A to B": ({"site": "B"}, "site == 'A'"),
+    "view PA to AP": ({"view": "AP"}, "view == 'PA'"),
 }  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def edits(generator: sk.Generator, phantom: sk.ChestPhantom, count: int) -> list
         trip = float(twin.edited.table["round_trip"].mean())
         for measure in frame.index:
             score = frame.loc[measure]
-            rows.append({"what": f"edit: {name}", "measure": measure, "value": score["value"], "low": score["low"], "high": score["high"], "n": int(score["n"])})
+            rows.append({"what": f"edit: {name}", "measure": measure, **score[["value", "low", "high"]].to_dict(), "n": int(score["n"])})
         rows.append({"what": f"edit: {name}", "measure": "round trip /255", "value": trip, "low": np.nan, "high": np.nan, "n": len(chosen)})
     return rows
 

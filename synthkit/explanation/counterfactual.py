@@ -16,10 +16,10 @@ from synthkit.generators.generator import Generator
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from synthkit.explain.soundness import Soundness
+    from synthkit.explanation.soundness import Soundness
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Counterfactual(Section):
     """Originals, their raw reconstructions, and their edited twins.
 
@@ -70,7 +70,7 @@ class Counterfactual(Section):
 
     def against(self, truth: Cohort) -> "Soundness":
         """Score the edit against exact counterfactual truth (a phantom's), row by row."""
-        from synthkit.explain.soundness import soundness
+        from synthkit.explanation.soundness import soundness
 
         return soundness(self, truth)
 

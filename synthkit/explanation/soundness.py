@@ -15,7 +15,7 @@ from synthkit.errors import DataError
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from synthkit.explain.counterfactual import Counterfactual
+    from synthkit.explanation.counterfactual import Counterfactual
 
 EXACT = 1e-6
 
@@ -30,7 +30,7 @@ def skill(edited: torch.Tensor, factual: torch.Tensor, truth: torch.Tensor) -> n
     return torch.where(wanted > EXACT, 1 - wrong / wanted.clamp(min=EXACT), torch.nan).numpy()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Soundness(Section):
     """Counterfactuals beside their exact truth.
 
@@ -79,7 +79,16 @@ class Soundness(Section):
 
 
 def soundness(twin: "Counterfactual", truth: Cohort) -> Soundness:
-    """Compare an edit with its exact truth; DataError unless both have the same rows and size."""
+    """Compare an edit with its exact truth; DataError unless both have the same patients row by row, the same size, and a change to find."""
     if len(truth) != len(twin.factual) or not truth.space.matches(twin.factual.space):
         raise DataError(f"truth has {len(truth)} images of {truth.space.shape}, the edit {len(twin.factual)} of {twin.factual.space.shape}; give the same rows")
+    if list(truth.table["patient_id"]) != list(twin.factual.table["patient_id"]):
+        raise DataError("truth holds other patients, or in another order, than the edit; make it from twin.factual")
+    if not skill_is_defined(twin.factual, truth):
+        raise DataError("the truth changes no image: there is no edit to score; does `do` set what already holds?")
     return Soundness(twin, truth)
+
+
+def skill_is_defined(factual: Cohort, truth: Cohort) -> bool:
+    """Whether the true counterfactual differs from the original anywhere."""
+    return bool((factual.images.tensor() - truth.images.tensor()).abs().amax() > EXACT)

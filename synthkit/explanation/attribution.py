@@ -14,8 +14,9 @@ from synthkit.core.intervals import bootstrap
 from synthkit.core.result import Section
 from synthkit.core.schema import Category
 from synthkit.errors import AbilityError, SchemaError
-from synthkit.explain.counterfactual import Counterfactual
+from synthkit.explanation.counterfactual import Counterfactual
 from synthkit.nets.convnet import ConvNet
+from synthkit.nets.predictor import output_slices
 from synthkit.tasks.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -66,17 +67,39 @@ METHODS: Mapping[str, Attribute] = {
 }  # fmt: skip
 
 
+def log_odds(outputs: torch.Tensor, place: slice, level: int) -> torch.Tensor:
+    """(N, 1) log-odds of one level of a category: its logit minus the log-sum-exp of the others.
+
+    One logit alone means nothing: a softmax does not change when all logits move together.
+    """
+    logits = outputs[:, place]
+    rest = torch.cat([logits[:, :level], logits[:, level + 1 :]], 1)
+    return logits[:, level : level + 1] - rest.logsumexp(1, keepdim=True)
+
+
+class LogOdds(nn.Module):
+    """A classifier whose only output is the log-odds of one level."""
+
+    def __init__(self, module: nn.Module, place: slice, level: int):
+        super().__init__()
+        self.module, self.place, self.level = module, place, level
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return log_odds(self.module(x), self.place, self.level)
+
+
 def last_convolution(module: nn.Module) -> nn.Module:
     """The last convolutional stage of a classifier: what Grad-CAM looks at."""
-    if isinstance(module, ConvNet):
-        return module.levels[-1]
-    layers = [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))]
+    inner = module.module if isinstance(module, LogOdds) else module
+    if isinstance(inner, ConvNet):
+        return inner.levels[-1]
+    layers = [layer for layer in inner.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))]
     if not layers:
-        raise AbilityError(f"LayerGradCam needs a convolution, and {type(module).__name__} has none; leave it out of methods=")
+        raise AbilityError(f"LayerGradCam needs a convolution, and {type(inner).__name__} has none; leave it out of methods=")
     return layers[-1]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Section):
     """Attributions of a classifier's change between originals and their twins.
 
@@ -85,7 +108,7 @@ class Explanation(Section):
         target, level: the factor and level whose score is explained.
         before, after: (N,) probability of that level on the original and on the twin.
         attributions: {method: (N, C, [D,] H, W)}; positive pixels speak for the level on the original.
-        logit_change: (N,) f(original) - f(twin), what IntegratedGradients must add up to.
+        log_odds_change: (N,) log-odds on the original minus on the twin, what IntegratedGradients must add up to.
     """
 
     twin: Counterfactual
@@ -94,7 +117,7 @@ class Explanation(Section):
     before: np.ndarray
     after: np.ndarray
     attributions: Mapping[str, torch.Tensor]
-    logit_change: np.ndarray
+    log_odds_change: np.ndarray
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -113,10 +136,12 @@ class Explanation(Section):
         for name, values in self.attributions.items():
             flat = values.flatten(1).double()
             inside = ((flat.abs() * mask).sum(1) / flat.abs().sum(1).clamp(min=1e-12)).numpy()
-            rows.append({"measure": f"{name}: mass inside the edit", **_with_interval(inside, units), "chance": area})
+            # These two fill in the twin's pixels, so they are near zero outside the edit whatever the classifier does.
+            note, chance = (" (so by construction)", np.nan) if name in ("IntegratedGradients", "Occlusion") else ("", area)
+            rows.append({"measure": f"{name}: mass inside the edit{note}", **_with_interval(inside, units), "chance": chance})
             if name == "IntegratedGradients":
-                gap = np.abs(flat.sum(1).numpy() - self.logit_change)
-                rows.append({"measure": f"{name}: completeness gap (logit)", **_with_interval(gap, units), "chance": np.nan})
+                gap = np.abs(flat.sum(1).numpy() - self.log_odds_change)
+                rows.append({"measure": f"{name}: completeness gap (log-odds)", **_with_interval(gap, units), "chance": np.nan})
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
@@ -136,7 +161,8 @@ class Explanation(Section):
     def caveats(self) -> list[str]:
         return [
             "An attribution shows where this classifier looks, not where the disease is; a heat map alone can miss a shortcut.",
-            "Mass inside the edit is read beside `chance`, the share of pixels that the edit changed.",
+            "Mass inside the edit is read beside `chance`, the share of pixels that the edit changed. "
+            "Where the twin is the baseline it is high by construction.",
             *self.twin.caveats(),
         ]
 
@@ -147,7 +173,7 @@ def _with_interval(values: np.ndarray, units: np.ndarray) -> dict[str, float]:
 
 
 def explain(
-    classifier: Predictor, twin: Counterfactual, *, methods: Sequence[str] = ("IntegratedGradients", "Occlusion", "LayerGradCam"),
+    classifier: Predictor, twin: Counterfactual, *, methods: Sequence[str] | str = ("IntegratedGradients", "Occlusion", "LayerGradCam"),
     target: str | None = None, level: str | None = None,
 ) -> Explanation:  # fmt: skip
     """Attribute the change of a classifier's score between originals and twins with Captum.
@@ -163,20 +189,23 @@ def explain(
     Example:
         why = sk.explain(clf, twin, methods=["IntegratedGradients", "Occlusion", "LayerGradCam"])
     """
+    if not isinstance(classifier, Predictor) or not isinstance(twin, Counterfactual):
+        raise AbilityError(f"explain takes a fitted classifier and a counterfactual, got {type(classifier).__name__} and {type(twin).__name__}")
+    methods = (methods,) if isinstance(methods, str) else methods
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise AbilityError(f"unknown attribution method {unknown[0]!r}; there are {', '.join(METHODS)}")
     target, level, column = _explained(classifier, target, level)
     x, y = twin.factual.images.tensor(), twin.edited.images.tensor()
     chances = [_chance(classifier, cohort, target, level) for cohort in (twin.factual, twin.edited)]
-    module = classifier.module.eval()
+    module = LogOdds(classifier.module.eval(), *column)
     device = classifier.device
-    attributions = {name: METHODS[name](module, x.to(device).requires_grad_(), y.to(device), column).detach().cpu() for name in methods}
-    change = (classifier.outputs(x) - classifier.outputs(y))[:, column].numpy()
+    attributions = {name: METHODS[name](module, x.to(device).requires_grad_(), y.to(device), 0).detach().cpu() for name in methods}
+    change = (log_odds(classifier.outputs(x), *column) - log_odds(classifier.outputs(y), *column))[:, 0].numpy()
     return Explanation(twin, target, level, *chances, attributions, change)
 
 
-def _explained(classifier: Predictor, target: str | None, level: str | None) -> tuple[str, str, int]:
+def _explained(classifier: Predictor, target: str | None, level: str | None) -> tuple[str, str, tuple[slice, int]]:
     categories = [f.name for f in classifier.schema.factors if isinstance(f, Category)]
     target = target or (categories[0] if len(categories) == 1 else None)
     if target is None or target not in categories:
@@ -186,7 +215,7 @@ def _explained(classifier: Predictor, target: str | None, level: str | None) -> 
     if level not in factor.levels:
         raise SchemaError(f"{target}: {level!r} is not one of {', '.join(factor.levels)}")
     before = classifier.schema.names.index(target)
-    return target, level, sum(f.width for f in classifier.schema.factors[:before]) + factor.levels.index(level)
+    return target, level, (output_slices(classifier.schema)[before], factor.levels.index(level))
 
 
 def _chance(classifier: Predictor, cohort: Cohort, target: str, level: str) -> np.ndarray:
