@@ -63,6 +63,8 @@ class Keeper(pl.Callback):
             self.bar.note(mean)
 
     def save(self, trainer: pl.Trainer, loop: Loop, step: int, *, finished: bool) -> None:
+        if self.recent and not torch.stack(self.recent).isfinite().all():
+            raise FitError(f"the loss became no number by step {step}; lower learning_rate, or check the images for broken values")
         if trainer.is_global_zero:
             named = {"network": loop.network.state_dict(), "average": self.average, "optimizer": optimizer_tensors(trainer.optimizers[0]),
                      "recent": {"losses": torch.stack(self.recent) if self.recent else torch.empty(0)}}  # fmt: skip
