@@ -32,7 +32,14 @@ class Card:
         return Card(**{**data, "measured": tuple(data["measured"]), "limits": tuple(data["limits"])})
 
     def _repr_html_(self) -> str:
-        rows = [(k, v) for part in (self.trained_on, self.training) for k, v in part.items() if k != "losses"]
+        rows = [(k, v) for part in (self.trained_on, self.training) for k, v in part.items() if k not in ("losses", "provenance")]
         cells = "".join(f"<tr><th style='text-align:left'>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows)
         limits = "".join(f"<li>{escape(line)}</li>" for line in self.limits)
-        return f"<h4>{escape(self.name)}</h4><table>{cells}</table><ul>{limits}</ul>"
+        return f"<h4>{escape(self.name)}</h4><table>{cells}</table><ul>{limits}</ul>{self._measured_html()}"
+
+    def _measured_html(self) -> str:
+        if not self.measured:
+            return ""
+        heads = "".join(f"<th>{escape(name)}</th>" for name in self.measured[0])
+        rows = "".join("<tr>" + "".join(f"<td>{'' if v is None else escape(str(v))}</td>" for v in row.values()) + "</tr>" for row in self.measured)
+        return f"<details><summary>What was measured</summary><table><tr>{heads}</tr>{rows}</table></details>"
