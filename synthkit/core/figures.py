@@ -83,7 +83,7 @@ def picture_figure(
     if caption:
         figure.add_annotation(x=0, y=page.shape[0] * enlarge + 6, text=caption, showarrow=False, xanchor="left", yanchor="top", font_size=11)
     left = 20 + 7 * max([len(name) for name in row_names], default=0)
-    scale = min(1.0, 900 / (page.shape[1] * enlarge))
+    scale = min(1.0, 760 / (page.shape[1] * enlarge))
     figure.update_layout(
         title=title, width=int(page.shape[1] * enlarge * scale) + left + 30, height=int(page.shape[0] * enlarge * scale) + 90,
         margin=dict(l=left, r=10, t=60, b=30), plot_bgcolor="white",
