@@ -10,6 +10,7 @@ from synthkit.errors import AbilityError, DataError, SchemaError
 from synthkit.explanation.attribution import METHODS, explain
 from synthkit.explanation.counterfactual import Counterfactual, counterfactual
 from synthkit.explanation.soundness import skill
+from synthkit.phantoms.chest import ChestPhantom
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
 
@@ -193,3 +194,16 @@ def test_a_counterfactual_says_what_it_did_and_how_good_the_inversion_is():
 def test_impossible_edits_are_refused(cohort, do, kind, message):
     with pytest.raises(kind, match=message):
         counterfactual(exact_generator(COHORT), cohort, do)
+
+
+def test_the_figure_shows_each_row_its_own_change(monkeypatch):
+    """Rows of different images must show different changes, and the truth's column the true ones."""
+    shown = {}
+    monkeypatch.setattr("synthkit.explanation.soundness.picture_figure", lambda rows, **names: shown.update(rows=rows))
+    phantom = ChestPhantom(size=32)
+    ill = phantom.cohort(60, seed=4).where("effusion == 'present'")[:3]
+    truth = phantom.counterfactual(ill, do={"effusion": "absent"})
+    Counterfactual(ill, ill, ill, {"effusion": "absent"}).against(truth).figure()
+    rows = shown["rows"]
+    assert len(rows) == 3 and not np.array_equal(rows[0][4], rows[1][4]) and not np.array_equal(rows[1][4], rows[2][4])
+    assert all((row[3] == 255).all() and not (row[4] == 255).all() for row in rows)

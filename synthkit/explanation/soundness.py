@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 EXACT = 1e-6
 
 
+def signed_planes(changes: torch.Tensor, limit: float) -> list[np.ndarray]:
+    """A signed picture of each change of a batch, on one scale."""
+    return [signed_plane(change, limit) for change in changes]
+
+
 def skill(edited: torch.Tensor, factual: torch.Tensor, truth: torch.Tensor) -> np.ndarray:
     """(N,) R²_Δ = 1 - |edited - truth|² / |factual - truth|²: 1 is exact, 0 as good as doing nothing, below 0 worse.
 
@@ -67,8 +72,8 @@ class Soundness(Section):
         edited, factual, truth = self._images()
         limit = float((truth - factual).abs().amax()) * 0.6
         shown = range(min(6, len(edited)))
-        changes = [(signed_plane(made[i] - factual[i], limit) for made in (edited, truth)) for i in shown]
-        rows = [[plane(factual[i]), plane(edited[i]), plane(truth[i]), *changes[i]] for i in shown]
+        changes = [signed_planes(made - factual, limit) for made in (edited, truth)]
+        rows = [[plane(factual[i]), plane(edited[i]), plane(truth[i]), changes[0][i], changes[1][i]] for i in shown]
         scores = skill(edited, factual, truth)
         names = ["original", "edit", "truth", "edit's change", "true change"]
         labels = [f"R²Δ {scores[i]:.2f}" for i in shown]
