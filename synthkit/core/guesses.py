@@ -35,6 +35,13 @@ class Guess:
 
 
 def guess(name: str, text: pd.Series, declared: Mapping[str, Any]) -> Guess:
+    """What one column is: as declared, else by the first rule that answers.
+
+    Args:
+        name: its standard name.
+        text: its cells as text, blank ones None.
+        declared: {name: factor, or {raw value: level}}.
+    """
     given = declared.get(name)
     if isinstance(given, Mapping):
         return _coded(name, text, given)
@@ -45,13 +52,14 @@ def guess(name: str, text: pd.Series, declared: Mapping[str, Any]) -> Guess:
     if known.empty:
         return Guess("left out: empty", "no value is known")
     for rule in RULES:
-        guess = rule(name, text, known)
-        if guess is not None:
-            return guess
+        answer = rule(name, text, known)
+        if answer is not None:
+            return answer
     raise SchemaError(f"{name}: no rule applies")  # unreachable: the last rule always answers
 
 
 def as_factor(factor: Factor, values: pd.Series, why: str) -> Guess:
+    """The guess that a column is this factor with these values."""
     spelled = ", ".join(factor.levels) if isinstance(factor, Category) else f"{factor.low:g}..{factor.high:g} {factor.unit}".rstrip()
     lost = f"; {int(values.isna().sum())} of {len(values)} missing" if values.isna().any() else ""
     return Guess(f"factor {factor.name}: {spelled}", why + lost, factor, values)
