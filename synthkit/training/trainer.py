@@ -30,13 +30,21 @@ def _lightning(plan: Plan, keeper: Keeper, *, dims: int) -> pl.Trainer:
     if plan.batch_size < plan.devices:
         raise FitError(f"batch_size={plan.batch_size} cannot be shared by devices={plan.devices}")
     # A notebook's kernel cannot be spawned again, only forked.
-    several = "ddp_notebook" if "ipykernel" in sys.modules else "ddp_spawn"
+    several = "ddp_notebook" if _in_notebook() else "ddp_spawn"
     return pl.Trainer(
         accelerator="gpu" if kind == "cuda" else "cpu", devices=plan.devices, strategy=several if plan.devices > 1 else "auto",
         precision=precision(kind, dims=dims),
         max_steps=-1, max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[keeper], num_sanity_val_steps=0, use_distributed_sampler=False, default_root_dir=keeper.folder,
     )  # fmt: skip
+
+
+def _in_notebook() -> bool:
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return get_ipython() is not None
 
 
 def _quiet() -> None:
