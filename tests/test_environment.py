@@ -15,7 +15,7 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 CONDA = [line for line in ENVIRONMENT["dependencies"] if isinstance(line, str)]
 PIP = [line for part in ENVIRONMENT["dependencies"] if isinstance(part, dict) for line in part["pip"]]
 # What a package is called where it is imported.
-IMPORTED_AS = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage", "scikit-learn": "sklearn", "pytorch-lightning": "pytorch_lightning"}
+IMPORTED_AS = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn", "pytorch-lightning": "pytorch_lightning"}
 # What the product is built on: all of it is asked for and truly used. The lab is not imported, it is started.
 BASIS = ("ipywidgets", "torch", "pytorch-lightning", "monai", "diffusers", "captum", "plotly", "itkwidgets", "pydicom")
 VIEWERS = ("ipywidgets", "itkwidgets")
