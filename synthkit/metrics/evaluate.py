@@ -49,8 +49,7 @@ def evaluate(
     _check(real, fake, train, judge)
     eyes = features(extractor, real if train is None else train)
     sets = {name: eyes.of(c) for name, c in (("real", real), ("fake", fake), ("train", train)) if c is not None}
-    rows, notes = [], _notes(real, fake, train, judge)
-    few = []
+    rows, few, notes = [], [], _notes(real, fake, train, judge)
     units = real.table["patient_id"].to_numpy()
     for group, masks in _groups({"real": real, "fake": fake, "train": train}, by):
         if min(masks[name].sum() for name in sets) < LEAST:
