@@ -13,7 +13,11 @@ _HOMES = {
     "synthkit.core.provenance": ("Provenance",),
     "synthkit.core.budget": ("Steps", "Minutes"),
     "synthkit.core.result": ("Measured", "Scores", "Section"),
+    "synthkit.core.graph": ("CausalGraph",),
+    "synthkit.core.scm": ("SCM",),
+    "synthkit.phantoms.brain": ("BrainPhantom",),
     "synthkit.phantoms.chest": ("ChestPhantom",),
+    "synthkit.phantoms.nodule": ("NodulePhantom",),
     "synthkit.data.catalog": ("catalog",),
     "synthkit.data.load": ("load",),
     "synthkit.data.practice": ("write_practice_dicoms",),
@@ -30,6 +34,7 @@ _HOMES = {
     "synthkit.explanation.counterfactual": ("Counterfactual", "counterfactual"),
     "synthkit.report.gallery": ("Gallery",),
     "synthkit.report.report": ("Report",),
+    "synthkit.widgets.viewer": ("view",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

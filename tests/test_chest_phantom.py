@@ -3,11 +3,10 @@ import numpy as np
 import pytest
 import torch
 
-from synthkit.errors import SchemaError
+from synthkit.errors import DataError, SchemaError
 from synthkit.phantoms import physics
 from synthkit.phantoms.chest import ChestPhantom
-from synthkit.phantoms.chest_anatomy import Nuisance
-from synthkit.phantoms.chest_scene import build, develop
+from synthkit.phantoms.phantom import Subjects
 
 SIZE = 64
 
@@ -121,8 +120,9 @@ def test_factors_follow_their_equations(large_table):
     assert large_table["age"].between(20, 90).all()
     bmi = large_table["bmi"] - (26 + 0.7 * spread + male)
     assert abs(bmi.mean()) < 0.35 and abs(bmi.std() - 3.5) < 0.25
-    ratio = large_table["heart_ratio"] - (0.46 + 0.02 * spread + 0.004 * (large_table["bmi"] - 26))
-    assert abs(ratio.mean()) < 0.005 and large_table["heart_ratio"].between(0.38, 0.70).all()
+    large_heart = (large_table["cardiomegaly"] == "present").astype(float)
+    ratio = large_table["heart_ratio"] - (0.45 + 0.02 * spread + 0.004 * (large_table["bmi"] - 26) + 0.08 * large_heart)
+    assert 0.05 < large_heart.mean() < 0.25 and abs(ratio.mean()) < 0.005 and large_table["heart_ratio"].between(0.38, 0.70).all()
     wet = large_table["effusion"] == "present"
     expected = 1 / (1 + np.exp(0.9 - 0.5 * spread - 9 * (large_table["heart_ratio"] - 0.46)))
     assert abs(wet.mean() - expected.mean()) < 0.04
@@ -137,20 +137,20 @@ def test_confounding_sets_the_marker(confounding):
     assert abs(shown[wet].mean() - shown[~wet].mean() - confounding) < 0.1
 
 
-def test_render_has_gradients_that_match_finite_differences(phantom, table):
-    (seed, subject, values), *_ = phantom._rows(phantom.counterfactual_table(table.iloc[[1]], {"site": "A"}))
-    nuisance = Nuisance.draw(seed, subject)
+def test_paint_has_gradients_that_match_finite_differences(table):
+    phantom = ChestPhantom(size=128)
+    subjects = phantom.subjects(phantom.counterfactual_table(table.iloc[[1]], {"site": "A", "lesion": "present"}))
 
     def brightness(name, value):
-        given = values | {name: value}
-        return develop(build(given, nuisance, 128), given, 128, noise=None).double().sum()
+        given = Subjects(subjects.seeds, subjects.names, {**subjects.values, name: value})
+        return phantom.paint(given, noise=False, device="cpu").double().sum()
 
-    # Pixels sample the moving rim of the heart, so its slope is only near the finite difference.
-    for name, step, tolerance in (("opacity", 0.02, 1e-3), ("heart_ratio", 0.01, 0.12)):
-        value = torch.tensor(values[name], requires_grad=True)
+    # Pixels sample the moving rims of organs, so the slope of a length is only near the finite difference.
+    for name, step, tolerance in (("opacity", 0.02, 1e-3), ("heart_ratio", 0.01, 0.12), ("age", 1.0, 0.1), ("lesion_spiculation", 0.05, 0.05)):
+        value = subjects.values[name].clone().requires_grad_()
         (slope,) = torch.autograd.grad(brightness(name, value), value)
-        numeric = (brightness(name, values[name] + step) - brightness(name, values[name] - step)) / (2 * step)
-        assert float(slope) == pytest.approx(float(numeric), rel=tolerance)
+        numeric = (brightness(name, value.detach() + step) - brightness(name, value.detach() - step)) / (2 * step)
+        assert float(slope) == pytest.approx(float(numeric), rel=tolerance), name
 
 
 def test_sphere_has_the_closed_form_chord_and_a_finite_gradient():
@@ -174,10 +174,77 @@ def test_overlapping_organs_count_each_centimetre_once():
     assert np.allclose(physics.union_length(intervals).numpy(), covered, atol=1e-3)
 
 
+def test_a_cohort_is_known_again_and_doing_twice_is_doing_once(phantom):
+    data = phantom.cohort(5, seed=3)
+    same = phantom.counterfactual(data, {})
+    assert np.array_equal(same.images.raw(), data.images.raw()) and same.table.equals(data.table)
+    once = phantom.counterfactual(data, {"age": 80.0, "effusion": "present"}, effect="total")
+    twice = phantom.counterfactual(once, {"age": 80.0, "effusion": "present"}, effect="total")
+    assert np.array_equal(once.images.raw(), twice.images.raw()) and (once.images.raw() != data.images.raw()).any()
+    assert np.array_equal(phantom.masks(data[2:4])["heart"], phantom.masks(data.table)["heart"][2:4])
+
+
+@pytest.mark.parametrize("size", [32, 40, 80])
+def test_bytes_do_not_depend_on_size_of_batch_or_order(size):
+    phantom = ChestPhantom(size=size)
+    table = phantom.factors_table(7, seed=1)
+    films = phantom.render(table)
+    assert torch.equal(phantom.render(table.iloc[::-1]).flip(0), films)
+    assert torch.equal(torch.cat([phantom.render(table.iloc[[row]]) for row in range(7)]), films)
+
+
+@pytest.mark.parametrize("do", [{"age": 80.0}, {"effusion": "present"}, {"opacity": 0.3}, {"lesion": "present"}, {"marker": "present"}])
+def test_outside_the_change_mask_the_noisy_films_stay(phantom, table, do):
+    changed = phantom.change_mask(table, do)
+    gap = (phantom.render(phantom.counterfactual_table(table, do)) - phantom.render(table))[:, 0].abs()
+    assert gap[~changed].max() <= 6 / 255
+
+
+def test_the_oracle_reads_what_was_set(phantom):
+    data = phantom.cohort(6, seed=8)
+    aged = phantom.counterfactual(data, {"age": 71.5})
+    read = phantom.read(aged, given=data, factor="age")
+    assert np.abs(read["value"] - 71.5).max() < 0.05 and read["rms"].max() < 0.05
+    assert phantom.read(data.images.tensor(), given=data, factor="sex")["value"].tolist() == data.table["sex"].tolist()
+    sides = phantom.read(data, given=data, factor="effusion_side")["value"]
+    assert sides.isna().tolist() == (data.table["effusion"] == "absent").tolist()
+    assert sides.dropna().tolist() == data.table["effusion_side"].dropna().tolist()
+
+
+def test_a_sweep_is_a_series_of_counterfactuals(phantom):
+    data = phantom.cohort(2, seed=5)
+    series = phantom.sweep(data, "opacity", [0.0, 0.2, 0.4])
+    assert series.table["opacity"].tolist() == [0.0, 0.2, 0.4] * 2 and series.table["subject"].tolist() == [s for s in data.table["subject"] for _ in range(3)]
+    middle = phantom.counterfactual(data, {"opacity": 0.2})
+    assert np.array_equal(series.images.raw([1, 4]), middle.images.raw()) and series.table["image_id"].is_unique
+    brightness = series.images.tensor().mean((1, 2, 3)).reshape(2, 3)
+    assert (brightness.diff(dim=1) > 0).all()
+
+
+def test_the_invented_disease_is_nowhere_unless_asked_for():
+    asked = ChestPhantom(emerging=0.25).factors_table(400, seed=0)["emerging"] == "present"
+    assert 0.15 < asked.mean() < 0.35 and (ChestPhantom().factors_table(400, seed=0)["emerging"] == "absent").all()
+
+
+def test_cohorts_of_others_are_refused(phantom):
+    data = phantom.cohort(2, seed=0)
+    with pytest.raises(DataError, match="was not drawn by"):
+        ChestPhantom(size=32).counterfactual(data, {})
+    foreign = data.table.assign(subject=["p1", "p2"])
+    with pytest.raises(DataError, match="'p1' is none of the chest phantom's"):
+        phantom.render(foreign)
+    with pytest.raises(SchemaError, match="'height' is not a factor"):
+        phantom.read(data, given=data, factor="height")
+    with pytest.raises(DataError, match="one image per row"):
+        phantom.read(data[:1], given=data, factor="age")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ChestPhantom(size=16), "32..512"),
+        (lambda: ChestPhantom(size=0), "32..512"),
+        (lambda: ChestPhantom(size=5000), "32..512"),
+        (lambda: ChestPhantom(emerging=-0.1), "outside 0..1"),
         (lambda: ChestPhantom(confounding=1.2), "outside 0..1"),
         (lambda: ChestPhantom().factors_table(0, seed=0), "1 or more"),
     ],

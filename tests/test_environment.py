@@ -18,7 +18,6 @@ PIP = [line for part in ENVIRONMENT["dependencies"] if isinstance(part, dict) fo
 IMPORTED_AS = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn", "pytorch-lightning": "pytorch_lightning"}
 # What the product is built on: all of it is asked for and truly used. The lab is not imported, it is started.
 BASIS = ("ipywidgets", "torch", "pytorch-lightning", "monai", "diffusers", "captum", "plotly", "itkwidgets", "pydicom")
-VIEWERS = ("ipywidgets", "itkwidgets")
 
 
 def imported() -> set[str]:
@@ -70,9 +69,16 @@ def test_every_requirement_is_well_formed_and_has_a_bound(line):
 def test_what_the_product_is_built_on_is_required_and_used(name):
     lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["itk"]]
     assert name in {Requirement(line).name for line in lines}
-    if name in VIEWERS and not (ROOT / "synthkit" / "widgets").exists():
-        pytest.skip("the viewers are not there yet")
     assert name.replace("-", "_") in imported()
+
+
+@pytest.mark.parametrize(("name", "extra"), [("ipyniivue", None), ("ipywidgets", None), ("itkwidgets", "itk"), ("ngff-zarr", "itk")])
+def test_the_viewer_is_required_and_the_one_that_goes_online_is_an_extra_that_may_be_missing(name, extra):
+    lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    others = [line for part in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()) if part is not lines for line in part]
+    module = name.replace("-", "_")
+    assert name in {Requirement(line).name for line in lines} and name not in {Requirement(line).name for line in others}
+    assert module in imported() & answered_for() and (ROOT / "synthkit" / "widgets" / "viewer.py").exists()
 
 
 def test_every_import_is_required():

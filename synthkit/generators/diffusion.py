@@ -21,7 +21,7 @@ class Diffusion(Recipe):
 
     Args:
         steps: midpoint steps of sampling and of inversion (two network evaluations each).
-        drop: chance that a factor is hidden from the network in training, each by itself; so any subset may be asked for.
+        drop: share of training images that hide factors from the network, a random subset each; so any subset may be asked for.
         backbone: "module:Class" of the velocity network v(x, t, c), called with channels, size and condition_width.
         options: further keyword arguments of that class.
         batch_size, learning_rate: of the training.
@@ -31,7 +31,7 @@ class Diffusion(Recipe):
     """
 
     steps: int = 12
-    drop: float = 0.1
+    drop: float = 0.3
     backbone: str = "synthkit.nets.unet:UNet"
     options: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int = 32
@@ -54,17 +54,21 @@ class FlowNetwork(EditableNetwork):
         self.velocity, self.shape, self.blocks, self.steps, self.drop = velocity, shape, blocks, steps, drop
 
     def training_step(self, batch: Batch) -> torch.Tensor:
-        """Mean squared error of the velocity at stratified times, every factor hidden now and then."""
+        """Mean squared error of the velocity at stratified times, factors hidden now and then."""
         noise = batch.normal_like()
         t = stratified_times(len(batch.x), batch.uniform(1))
         predicted = self.velocity(interpolate(noise, batch.x, t), t, self.hide(batch))
         return (predicted.float() - (batch.x - noise)).square().mean()
 
     def hide(self, batch: Batch) -> torch.Tensor:
-        """The condition with each factor's block set to "missing" at the drop rate."""
-        keep = (batch.uniform(len(batch.c), max(1, len(self.blocks))) >= self.drop).float()
+        """The condition, with a random subset of the factors set to "missing" in a share of the images."""
+        if not self.blocks:
+            return batch.c
+        # All sizes of subset alike, and most images complete: a fixed rate for each of twenty factors would leave hardly one complete.
+        rate = batch.uniform(len(batch.c), 1) * (batch.uniform(len(batch.c), 1) < self.drop)
+        keep = (batch.uniform(len(batch.c), len(self.blocks)) >= rate).float()
         widths = torch.tensor([block.stop - block.start for block in self.blocks], device=batch.c.device, dtype=torch.long)
-        return batch.c * keep.repeat_interleave(widths, 1) if self.blocks else batch.c
+        return batch.c * keep.repeat_interleave(widths, 1)
 
     def latent_shape(self) -> tuple[int, ...]:
         return self.shape

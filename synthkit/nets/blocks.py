@@ -26,6 +26,23 @@ class TimeEmbedding(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], 1)
 
 
+class ConditionEmbedding(nn.Module):
+    """A condition code (N, inner) with waves of its entries, to (N, width); a plain linear map of one number resolves no place or size.
+
+    The entries lie in [-1, 1]; the waves are Fourier features of them (Tancik et al. 2020).
+    """
+
+    def __init__(self, inner: int, width: int, octaves: int = 2):
+        super().__init__()
+        self.octaves = octaves
+        self.mix = nn.Sequential(nn.Linear(max(1, inner) * (1 + 2 * octaves), width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, c: torch.Tensor) -> torch.Tensor:
+        c = c if c.shape[1] else c.new_zeros(len(c), 1)
+        angles = [math.pi / 2 * 2**octave * c for octave in range(self.octaves)]
+        return self.mix(torch.cat([c, *(wave(angle) for angle in angles for wave in (torch.sin, torch.cos))], 1))
+
+
 class Block(nn.Module):
     """Residual block whose second normalisation is scaled and shifted by an embedding (FiLM, Perez et al. 2018)."""
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from synthkit.nets.blocks import CONV, Attention, Block, TimeEmbedding, coordinates, shuffle, unshuffle
+from synthkit.nets.blocks import CONV, Attention, Block, ConditionEmbedding, TimeEmbedding, coordinates, shuffle, unshuffle
 
 
 def default_patch(size: tuple[int, ...]) -> int:
@@ -41,7 +41,7 @@ class UNet(nn.Module):
         self.multiple = self.patch * 2 ** (len(widths) - 1)
         folded = channels * self.patch**dims
         self.time = nn.Sequential(TimeEmbedding(64), nn.Linear(64, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.condition = nn.Sequential(nn.Linear(max(1, condition_width), embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        self.condition = ConditionEmbedding(condition_width, embedding)
         self.stem = CONV[dims](folded + dims, widths[0], 3, padding=1)
         below = (widths[0], *widths[:-1])
         self.down = nn.ModuleList(Block(a, b, embedding, dims) for a, b in zip(below, widths))
@@ -61,7 +61,6 @@ class UNet(nn.Module):
         padded = F.pad(x, [side for extra in reversed(room) for side in (0, extra)], mode="replicate") if any(room) else x
         folded = unshuffle(padded, self.patch)
         place = coordinates(tuple(folded.shape[2:]), folded).expand(len(x), *[-1] * (folded.ndim - 1))
-        c = c if c.shape[1] else c.new_zeros(len(c), 1)
         embedding = F.silu(self.time(t) + self.condition(c))
         h, kept = self.stem(torch.cat([folded, place], 1)), []
         for level, block in enumerate(self.down):

@@ -1,8 +1,9 @@
 """A subject's chest in centimetres: what the factors and the subject's own streams make of it.
 
 Patient's left is +x (the viewer's right), +y points to the feet, +z to the back; the origin is mid-chest.
-Formulas use plain arithmetic only, so a factor may be a float or a tensor that asks for gradients.
+All numbers are (N, 1, 1) tensors. Formulas use plain arithmetic only, which rounds alike in any batch; numpy draws the rest.
 """
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 
 from synthkit.core import randomness
-from synthkit.phantoms.physics import Scalar
 
 LUNG_OCTAVES = (5, 9, 17, 33, 65, 129)
 SOFT_OCTAVES = (9, 17, 33)
@@ -20,75 +20,90 @@ BRANCHES = 8
 
 @dataclass(frozen=True)
 class Nuisance:
-    """Everything about a subject that no factor explains, from its streams; unchanged by any edit."""
+    """Everything about N subjects that no factor explains, from their streams; unchanged by any edit.
 
-    habitus: np.ndarray
-    exposure: np.ndarray
-    place: np.ndarray
+    Attributes:
+        habitus, exposure, place: (N, count, 1, 1); the first two normal, the last uniform.
+        rib_shift: (N, 2, 14); warp: (N, 2, 7, 7); wires: (N, 8, 3); all normal.
+        lung_octaves, soft_octaves: per octave (N, knots, knots), normal.
+        vessels: (N, 4, P): x (outwards) and y in cm from the hilum, diameter, length; the right lung's points first.
+    """
+
+    habitus: Tensor
+    exposure: Tensor
+    place: Tensor
     rib_shift: Tensor
     warp: Tensor
     lung_octaves: tuple[Tensor, ...]
     soft_octaves: tuple[Tensor, ...]
-    branches: np.ndarray
-    wires: np.ndarray
+    vessels: Tensor
+    wires: Tensor
 
     @classmethod
-    def draw(cls, seed: int, subject: str) -> "Nuisance":
-        def normal(stream: str, *shape: int) -> np.ndarray:
-            return randomness.generator(seed, subject, f"anatomy.{stream}").standard_normal(shape, dtype=np.float32)
+    def draw(cls, keys: Iterable[tuple[int, str]], device: torch.device | str) -> "Nuisance":
+        """The nuisances of the subjects with these (seed, name)."""
+        rows = [_draw(seed, name) for seed, name in keys]
+        drawn = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        drawn["vessels"] = vessel_points(drawn.pop("branches"))
+        stacked = {name: torch.from_numpy(numbers).to(device) for name, numbers in drawn.items()}
+        for name, knots in (("lung_octaves", LUNG_OCTAVES), ("soft_octaves", SOFT_OCTAVES)):
+            parts = stacked[name].split([side**2 for side in knots], 1)
+            stacked[name] = tuple(part.unflatten(1, (side, side)) for part, side in zip(parts, knots, strict=True))
+        return cls(**stacked)
 
-        def octaves(stream: str, knots: tuple[int, ...]) -> tuple[Tensor, ...]:
-            parts = torch.from_numpy(normal(stream, sum(side**2 for side in knots))).split([side**2 for side in knots])
-            return tuple(part.view(side, side) for part, side in zip(parts, knots, strict=True))
 
-        return cls(
-            habitus=normal("habitus", 16).clip(-2.2, 2.2),
-            exposure=normal("exposure", 5).clip(-2.2, 2.2),
-            place=randomness.generator(seed, subject, "anatomy.place").random(16),
-            rib_shift=torch.from_numpy(normal("ribs", 2, 14).clip(-2, 2)),
-            warp=torch.from_numpy(normal("warp", 2, 7, 7)),
-            lung_octaves=octaves("lung", LUNG_OCTAVES),
-            soft_octaves=octaves("soft", SOFT_OCTAVES),
-            branches=normal("branches", 2, 2 ** (BRANCH_LEVELS + 1), BRANCHES, 3),
-            wires=normal("wires", 8, 3),
-        )
+def _draw(seed: int, subject: str) -> dict[str, np.ndarray]:
+    def normal(stream: str, *shape: int) -> np.ndarray:
+        return randomness.generator(seed, subject, f"anatomy.{stream}").standard_normal(shape, dtype=np.float32)
+
+    return {
+        "habitus": normal("habitus", 16, 1, 1).clip(-2.2, 2.2),
+        "exposure": normal("exposure", 5, 1, 1).clip(-2.2, 2.2),
+        "place": randomness.generator(seed, subject, "anatomy.place").random(16).astype(np.float32)[:, None, None],
+        "rib_shift": normal("ribs", 2, 14).clip(-2, 2),
+        "warp": normal("warp", 2, 7, 7),
+        "lung_octaves": normal("lung", sum(side**2 for side in LUNG_OCTAVES)),
+        "soft_octaves": normal("soft", sum(side**2 for side in SOFT_OCTAVES)),
+        "branches": normal("branches", 2, 2 ** (BRANCH_LEVELS + 1), BRANCHES, 3),
+        "wires": normal("wires", 8, 3),
+    }
 
 
 @dataclass(frozen=True)
 class Anatomy:
     """Lengths in cm (angles in radians) of one subject's chest; (right, left) pairs are the patient's sides."""
 
-    spread: Scalar
-    field_cm: Scalar
-    shift: tuple[float, float]
-    tilt: float
-    half_width: Scalar
-    half_depth: Scalar
-    apex: Scalar
-    reach: Scalar
-    dome: tuple[Scalar, Scalar]
-    wall: Scalar
-    body_depth: Scalar
-    shoulder: tuple[Scalar, Scalar]
-    arm: Scalar
-    neck: Scalar
-    breast: tuple[Scalar, Scalar, Scalar]
-    heart_width: Scalar
-    heart_share_right: float
-    heart_y: Scalar
-    heart_stretch: Scalar
-    mediastinum: tuple[Scalar, Scalar]
-    knob: Scalar
-    rib_drop: Scalar
-    rib_gap: Scalar
-    bone: Scalar
-    scapula: Scalar
-    clavicle_y: Scalar
+    spread: Tensor
+    field_cm: Tensor
+    shift: tuple[Tensor, Tensor]
+    tilt: Tensor
+    half_width: Tensor
+    half_depth: Tensor
+    apex: Tensor
+    reach: Tensor
+    dome: tuple[Tensor, Tensor]
+    wall: Tensor
+    body_depth: Tensor
+    shoulder: tuple[Tensor, Tensor]
+    arm: Tensor
+    neck: Tensor
+    breast: tuple[Tensor, Tensor, Tensor]
+    heart_width: Tensor
+    heart_share_right: Tensor
+    heart_y: Tensor
+    heart_stretch: Tensor
+    mediastinum: tuple[Tensor, Tensor]
+    knob: Tensor
+    rib_drop: Tensor
+    rib_gap: Tensor
+    bone: Tensor
+    scapula: Tensor
+    clavicle_y: Tensor
 
 
-def measure(values: dict[str, Scalar], nuisance: Nuisance) -> Anatomy:
-    """The chest of coded factor values (categories 0 or 1), for one subject's nuisances."""
-    own = [float(number) for number in nuisance.habitus]
+def measure(values: Mapping[str, Tensor], nuisance: Nuisance) -> Anatomy:
+    """The chests of coded factor values, (N, 1, 1) each, and their subjects' nuisances."""
+    own = nuisance.habitus.unbind(1)
     spread = (values["age"] - 58) / 16
     weight = (values["bmi"] - 26) / 10
     male, upright, second = values["sex"], 1 - values["view"], values["group"]
@@ -115,10 +130,10 @@ def measure(values: dict[str, Scalar], nuisance: Nuisance) -> Anatomy:
         heart_width=2 * half_width * values["heart_ratio"],
         heart_share_right=0.35 + 0.025 * own[13],
         heart_y=apex + height - 3.1 - 0.4 * weight,
-        heart_stretch=1 + 0.06 * values["view"],
+        heart_stretch=1 + 0.06 * values["view"] + 0.08 * values["cardiomegaly"],
         mediastinum=(
-            2.7 + 0.25 * weight + 0.15 * spread + 0.5 * values["view"] + 0.2 * own[14],
-            2.2 + 0.25 * weight + 0.2 * spread + 0.4 * values["view"] + 0.2 * own[15],
+            2.5 + 0.25 * weight + 0.15 * spread + 0.5 * values["view"] + 0.2 * own[14],
+            2.0 + 0.25 * weight + 0.2 * spread + 0.4 * values["view"] + 0.2 * own[15],
         ),
         knob=1.25 + 0.22 * spread,
         rib_drop=6.2 + 0.45 * spread + 0.4 * own[11],
@@ -129,35 +144,35 @@ def measure(values: dict[str, Scalar], nuisance: Nuisance) -> Anatomy:
     )
 
 
-def _breast(female: Scalar, spread: Scalar, weight: Scalar, own: float) -> tuple[Scalar, Scalar, Scalar]:
+def _breast(female: Tensor, spread: Tensor, weight: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Half width, lower edge below mid-chest, and thickness."""
-    return 6.2 + 1.2 * weight, 8.6 + 0.9 * spread + 1.0 * weight + 0.6 * own, female * (2.4 + 1.2 * weight + 0.4 * own)
+    return 6.2 + 1.2 * weight, 8.6 + 0.9 * spread + 1.0 * weight + 0.6 * own, female * (3.0 + 1.4 * weight + 0.4 * own)
 
 
-def vessel_points(nuisance: Nuisance) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def vessel_points(own: np.ndarray) -> np.ndarray:
     """A branching tree in each lung, thinning outwards.
 
+    Args:
+        own: (N, 2, 2^(levels + 1), branches, 3) normal numbers.
     Returns:
-        x, y in cm from the hilum (x positive outwards), diameter in cm, and length of each point's share; the
-        first axis of all is the side (right, left).
+        (N, 4, P) float32: x (outwards) and y in cm from the hilum, diameter in cm, and length of each point's share.
     """
     steps = np.linspace(0, 1, 16, dtype=np.float32)
-    x = np.zeros((2, 1, BRANCHES, 1), np.float32)
-    y = np.linspace(-1.0, 1.4, BRANCHES, dtype=np.float32)[None, None, :, None] + x
-    angle = (np.linspace(-1.45, 1.5, BRANCHES, dtype=np.float32))[None, None, :, None] + 0.16 * nuisance.branches[
-        :, :1, :, :1
-    ]
+    x = np.zeros((len(own), 2, 1, BRANCHES, 1), np.float32)
+    y = np.linspace(-1.0, 1.4, BRANCHES, dtype=np.float32)[:, None] + x
+    angle = np.linspace(-1.45, 1.5, BRANCHES, dtype=np.float32)[:, None] + 0.16 * own[:, :, :1, :, :1]
     parts, first = [], 1
     for level in range(BRANCH_LEVELS):
-        own = nuisance.branches[:, first : first + 2**level]
-        length = (4.4 * 0.78**level) * (1 + 0.18 * own[..., 1:2])
-        bow = 0.10 * own[..., 2:3] * length * np.sin(np.pi * steps)
-        px = x + length * steps * np.cos(angle) - bow * np.sin(angle)
-        py = y + length * steps * np.sin(angle) + bow * np.cos(angle)
-        diameter = (0.98 * 0.70**level) * (1 - 0.25 * steps) * (1 + 0.25 * np.sin(angle)) + 0 * px
-        parts.append([part.reshape(2, -1) for part in (px, py, diameter, length / len(steps) + 0 * px)])
-        x, y = (np.concatenate([end[..., -1:], end[..., -1:]], axis=1) for end in (px, py))
+        mine = own[:, :, first : first + 2**level]
+        length = (4.4 * 0.78**level) * (1 + 0.18 * mine[..., 1:2])
+        bow = 0.10 * mine[..., 2:3] * length * np.sin(np.pi * steps)
+        cosine, sine = np.cos(angle), np.sin(angle)
+        px = x + length * steps * cosine - bow * sine
+        py = y + length * steps * sine + bow * cosine
+        diameter = (0.98 * 0.70**level) * (1 - 0.25 * steps) * (1 + 0.25 * sine) + 0 * px
+        parts.append(np.stack([px, py, diameter, length / len(steps) + 0 * px], 1).reshape(len(own), 4, 2, -1))
+        x, y = (np.concatenate([end[..., -1:], end[..., -1:]], axis=2) for end in (px, py))
         first += 2**level
-        fork = 0.42 + 0.10 * nuisance.branches[:, first : first + 2**level, :, :1]
-        angle = np.concatenate([angle + fork, angle - fork], axis=1)
-    return tuple(np.concatenate(column, axis=1) for column in zip(*parts, strict=True))
+        fork = 0.42 + 0.10 * own[:, :, first : first + 2**level, :, :1]
+        angle = np.concatenate([angle + fork, angle - fork], axis=2)
+    return np.concatenate(parts, axis=3).reshape(len(own), 4, -1).astype(np.float32)

@@ -1,15 +1,18 @@
 """Path lengths through bone, airways and hardware of one chest."""
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from synthkit.phantoms import texture
-from synthkit.phantoms.chest_anatomy import Anatomy, Nuisance, vessel_points
+from synthkit.phantoms.chest_anatomy import Anatomy, Nuisance
 from synthkit.phantoms.chest_organs import Rays, Thorax
-from synthkit.phantoms.physics import Scalar, blur, root, superquadric
+from synthkit.phantoms.physics import blur, root, superquadric
+from synthkit.phantoms.rows import where_present
 
 RIBS = 11
+VESSEL_LIMITS, VESSEL_WIDTHS = (0.2, 0.38), (0.16, 0.28, 0.6)  # cm: between the classes, mean diameter of each
 
 
 def ribs(rays: Rays, anatomy: Anatomy, nuisance: Nuisance, width: Tensor) -> Tensor:
@@ -19,8 +22,8 @@ def ribs(rays: Rays, anatomy: Anatomy, nuisance: Nuisance, width: Tensor) -> Ten
     turn = root(1 - share.square())
     inside = share < 0.995
     safe = turn.clamp(min=0.1)
-    side = (rays.x_soft > 0).long()
-    shift = torch.cat([nuisance.rib_shift, nuisance.rib_shift[:, -1:]], 1)
+    left = 14 * (rays.x_soft > 0).long()
+    shifts = nuisance.rib_shift.flatten(1)
     along = anatomy.half_depth * share / (ring * safe)
     first = anatomy.apex + 0.4
     total = torch.zeros_like(share)
@@ -30,7 +33,8 @@ def ribs(rays: Rays, anatomy: Anatomy, nuisance: Nuisance, width: Tensor) -> Ten
         line = 0.7 * anatomy.rib_drop + 0.5 * drop * (1 - bend) if front else 0.5 * drop * bend
         level = (rays.y - first - line) / anatomy.rib_gap
         number = level.round().clamp(0, RIBS)
-        offset = (level - number - 0.11 * shift[side, number.long()]) * anatomy.rib_gap
+        shift = shifts.gather(1, (left + number.long()).flatten(1)).view_as(level)
+        offset = (level - number - 0.11 * shift) * anatomy.rib_gap
         slope = 0.5 * drop * (0.65 * share / safe + 0.35) / ring
         steep = 1 + slope.square()
         distance = offset / steep.sqrt()
@@ -39,7 +43,7 @@ def ribs(rays: Rays, anatomy: Anatomy, nuisance: Nuisance, width: Tensor) -> Ten
         shell = root(1 - (distance / half_height).square()) - 0.42 * marrow
         length = 1.12 * shell * (1 + along.square() / steep).sqrt().clamp(max=2.6)
         # In front the ribs end in cartilage, which hardly shows; behind they end at the spine.
-        inner, soft, weight = (6.5, 0.8, 0.6 * (number < 8)) if front else (1.2, 0.3, 1.0)
+        inner, soft, weight = (6.0, 0.8, 0.85 * (number < 8)) if front else (1.2, 0.3, 1.0)
         fade = weight * torch.sigmoid((rays.x.abs() - inner) / soft)
         total = total + torch.where(inside, length * fade, torch.zeros_like(length))
     return total
@@ -96,7 +100,7 @@ def airway(rays: Rays, anatomy: Anatomy) -> Tensor:
 
 def bowel_gas(rays: Rays, anatomy: Anatomy, nuisance: Nuisance) -> Tensor:
     """Path length through the stomach's air bubble and a bend of the colon, in some subjects."""
-    share = [float(number) for number in nuisance.place]
+    share = nuisance.place.unbind(1)
     floor = anatomy.dome[1]
     bubble = superquadric(
         rays.x_soft - 5.2 - 2 * share[2], rays.y - floor - 2.4, half=(1.6 + 1.9 * share[3], 0.7 + 1.0 * share[4], 2.2)
@@ -105,60 +109,77 @@ def bowel_gas(rays: Rays, anatomy: Anatomy, nuisance: Nuisance) -> Tensor:
     return 2 * (share[4] > 0.3) * bubble + 1.4 * (share[5] > 0.55) * colon
 
 
+def drawn_in(parts: tuple[tuple[slice, slice], ...], draw: Callable[[Rays, Anatomy], Tensor], rays: Rays, anatomy: Anatomy) -> Tensor:
+    """What stands in some rectangles of the film only, zero elsewhere."""
+    total = torch.zeros_like(rays.x)
+    for rows, columns in parts:
+        total[:, rows, columns] = draw(rays.part(rows, columns), anatomy)
+    return total
+
+
+def middle(count: int) -> tuple[tuple[slice, slice], ...]:
+    """The middle half of the columns, wide enough for everything near the spine."""
+    return ((slice(None), slice(count // 4, count - count // 4)),)
+
+
+def sides(count: int) -> tuple[tuple[slice, slice], ...]:
+    """The outer quarter on either side."""
+    return (slice(None), slice(0, count // 4)), (slice(None), slice(count - count // 4, count))
+
+
 def vessels(rays: Rays, anatomy: Anatomy, nuisance: Nuisance) -> Tensor:
     """Path length through the lungs' branching vessels, thin ones sharp and thick ones round."""
-    out, down, diameter, length = (torch.from_numpy(part) for part in vessel_points(nuisance))
-    count = rays.x.shape[-1]
-    scale = anatomy.half_width / 13.2
-    sides = torch.tensor([[-1.0], [1.0]])
-    x = sides * (3.1 + out) * scale + anatomy.shift[0]
-    y = anatomy.apex + 11.0 + down * (anatomy.reach / 17.5) + anatomy.shift[1] + torch.tensor([[0.5], [-0.6]])
-    mass = (math.pi / 4) * diameter.square() * length / rays.pixel_cm**2
-    total = torch.zeros_like(rays.x)
-    for low, high in ((0.0, 0.2), (0.2, 0.38), (0.38, 9.0)):
-        chosen = (diameter >= low) & (diameter < high)
-        column, row = (x[chosen] / rays.pixel_cm + count / 2 - 0.5), (y[chosen] / rays.pixel_cm + count / 2 - 0.5)
-        width = float(diameter[chosen].mean())
-        total = total + blur(texture.splat(column, row, mass[chosen], count=count), 0.3 * width / rays.pixel_cm + 0.2)
-    return total
+    out, down, diameter, length = nuisance.vessels.unbind(1)
+    points, count, scale = out.shape[1], rays.x.shape[-1], anatomy.half_width[:, 0] / 13.2
+    right = torch.arange(points, device=out.device) < points // 2
+    x = torch.where(right, -1.0, 1.0) * (3.1 + out) * scale
+    y = anatomy.apex[:, 0] + 11.0 + down * (anatomy.reach[:, 0] / 17.5) + torch.where(right, 0.5, -0.6)
+    column, row = _pixels(rays, anatomy, x, y)
+    mass = (math.pi / 4) * diameter.square() * length / rays.pixel_cm[:, 0].square()
+    limits, widths = torch.tensor(VESSEL_LIMITS, device=out.device), torch.tensor(VESSEL_WIDTHS, device=out.device)
+    layers = texture.splat(column, row, mass, count=count, layer=torch.bucketize(diameter.contiguous(), limits), layers=len(widths))
+    sigma = 0.3 * widths / rays.pixel_cm[:, 0] + 0.2
+    return blur(layers.flatten(0, 1), sigma.reshape(-1, 1, 1)).unflatten(0, (-1, len(widths))).sum(1)
 
 
-def hardware(rays: Rays, anatomy: Anatomy, nuisance: Nuisance, values: dict[str, Scalar]) -> Tensor:
+def hardware(rays: Rays, anatomy: Anatomy, nuisance: Nuisance, values: Mapping[str, Tensor]) -> Tensor:
     """Metal (cm): a pacemaker with its lead, or sternal wires and clips."""
-    total = torch.zeros_like(rays.x)
-    if values["pacemaker"]:
-        total = total + _pacemaker(rays, anatomy, nuisance)
-    if values["clips"]:
-        total = total + _wires(rays, anatomy, nuisance)
-    return total
+    none = torch.zeros_like(rays.x)
+    device = where_present(values["pacemaker"], none, _pacemaker, rays, anatomy, nuisance)
+    return device + where_present(values["clips"], none, _wires, rays, anatomy, nuisance)
 
 
 def _pacemaker(rays: Rays, anatomy: Anatomy, nuisance: Nuisance) -> Tensor:
-    side = -1.0 if nuisance.place[6] < 0.2 else 1.0
+    side = torch.where(nuisance.place[:, 6] < 0.2, -1.0, 1.0)
     box_x, box_y = side * 0.72 * anatomy.half_width, anatomy.apex + 5.0
     box = superquadric(rays.x - box_x, rays.y - box_y, half=(2.1, 1.9, 0.35), power=3, angle=0.3)
-    step = torch.linspace(0, 1, 400)
-    entry, tip = -1.4, 0.28 * anatomy.heart_width
-    x = (1 - step) ** 2 * box_x + 2 * step * (1 - step) * (-4.5) + step.square() * tip
+    step = torch.linspace(0, 1, 400, device=rays.x.device)
+    start_x, start_y = box_x[:, 0], box_y[:, 0]
+    entry, tip = -1.4, 0.28 * anatomy.heart_width[:, 0]
+    x = (1 - step) ** 2 * start_x + 2 * step * (1 - step) * (-4.5) + step.square() * tip
     x = x + (entry - x) * torch.exp(-(((step - 0.5) / 0.22) ** 2))
-    y = box_y - 2.2 * torch.sin(math.pi * (step * 2.4).clamp(max=1)) + step**1.6 * (anatomy.heart_y + 1.6 - box_y)
+    y = start_y - 2.2 * torch.sin(math.pi * (step * 2.4).clamp(max=1)) + step**1.6 * (anatomy.heart_y[:, 0] + 1.6 - start_y)
     return box + _strand(rays, anatomy, x, y, 0.02)
 
 
 def _wires(rays: Rays, anatomy: Anatomy, nuisance: Nuisance) -> Tensor:
-    turn = torch.linspace(0, 2 * math.pi, 60)
-    own = torch.from_numpy(nuisance.wires)
-    x = 0.75 * torch.cos(turn) + 0.25 * own[:6, :1] + 0.12 * own[:6, 1:2] * torch.sin(2 * turn)
-    y = 0.55 * torch.sin(turn) + anatomy.apex + 4.0 + 2.9 * torch.arange(6)[:, None] + 0.2 * own[:6, 2:]
-    return _strand(rays, anatomy, x.flatten(), y.flatten(), 0.018)
+    turn = torch.linspace(0, 2 * math.pi, 60, device=rays.x.device)
+    own, level = nuisance.wires[:, :6], torch.arange(6, device=rays.x.device)[:, None]
+    x = 0.75 * torch.cos(turn) + 0.25 * own[..., :1] + 0.12 * own[..., 1:2] * torch.sin(2 * turn)
+    y = 0.55 * torch.sin(turn) + anatomy.apex + 4.0 + 2.9 * level + 0.2 * own[..., 2:]
+    return _strand(rays, anatomy, x.flatten(1), y.flatten(1), 0.018)
+
+
+def _pixels(rays: Rays, anatomy: Anatomy, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Column and row (fractions of pixels) of places in cm, all (N, P)."""
+    middle = rays.x.shape[-1] / 2 - 0.5
+    return tuple((place + shift[:, 0]) / rays.pixel_cm[:, 0] + middle for place, shift in zip((x, y), anatomy.shift, strict=True))
 
 
 def _strand(rays: Rays, anatomy: Anatomy, x: Tensor, y: Tensor, area_cm2: float) -> Tensor:
-    length = torch.hypot(x.diff(append=x[-1:]), y.diff(append=y[-1:])).clamp(max=0.5)
-    count = rays.x.shape[-1]
-    column = (x + anatomy.shift[0]) / rays.pixel_cm + count / 2 - 0.5
-    row = (y + anatomy.shift[1]) / rays.pixel_cm + count / 2 - 0.5
-    return texture.splat(column, row, area_cm2 * length / rays.pixel_cm**2, count=count)
+    step = x.diff(append=x[:, -1:]).square() + y.diff(append=y[:, -1:]).square()
+    column, row = _pixels(rays, anatomy, x, y)
+    return texture.splat(column, row, area_cm2 * step.sqrt().clamp(max=0.5) / rays.pixel_cm[:, 0].square(), count=rays.x.shape[-1])[:, 0]
 
 
 def below_diaphragm(inside: Thorax) -> Tensor:

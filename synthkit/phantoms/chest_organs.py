@@ -1,4 +1,5 @@
 """Path lengths of each ray through the organs of one chest: what displaces what, ray by ray."""
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -6,14 +7,15 @@ from torch import Tensor
 
 from synthkit.phantoms import texture
 from synthkit.phantoms.chest_anatomy import Anatomy, Nuisance
-from synthkit.phantoms.physics import Scalar, clip_interval, root, superquadric, union_length
+from synthkit.phantoms.physics import clip_interval, root, superquadric, union_length
+from synthkit.phantoms.rows import where_present
 
 CAGE_POWER = 2.3
 
 
 @dataclass(frozen=True)
 class Rays:
-    """Where each ray meets the patient, (H, H) in cm; `y` and `x_soft` carry tilt and an organic unevenness.
+    """Where each ray meets the patient, (N, H, H) in cm; `y` and `x_soft` carry tilt and an organic unevenness.
 
     `x` has neither, so widths (heart, thorax) stay what the factors say.
     """
@@ -21,16 +23,22 @@ class Rays:
     x: Tensor
     y: Tensor
     x_soft: Tensor
-    pixel_cm: Scalar
+    pixel_cm: Tensor
 
     @classmethod
     def through(cls, anatomy: Anatomy, nuisance: Nuisance, count: int) -> "Rays":
         pixel_cm = anatomy.field_cm / count
-        places = (torch.arange(count, dtype=torch.float32) + 0.5 - count / 2) * pixel_cm
-        down, x = places[:, None] - anatomy.shift[1], (places - anatomy.shift[0]).expand(count, count)
-        y = down + anatomy.tilt * x + 0.75 * texture.field(nuisance.warp[0], count)
-        x_soft = x - anatomy.tilt * down + 0.6 * texture.field(nuisance.warp[1], count)
+        places = (torch.arange(count, dtype=torch.float32, device=pixel_cm.device) + 0.5 - count / 2) * pixel_cm
+        down = places.mT - anatomy.shift[1]
+        x = (places - anatomy.shift[0]).expand(-1, count, -1)
+        y = down + anatomy.tilt * x + 0.75 * texture.field(nuisance.warp[:, 0], count)
+        x_soft = x - anatomy.tilt * down + 0.6 * texture.field(nuisance.warp[:, 1], count)
         return cls(x, y, x_soft, pixel_cm)
+
+
+    def part(self, rows: slice, columns: slice) -> "Rays":
+        """The rays of a rectangle of the film."""
+        return Rays(*(place[:, rows, columns] for place in (self.x, self.y, self.x_soft)), self.pixel_cm)
 
 
 @dataclass(frozen=True)
@@ -89,8 +97,8 @@ def mediastinum(rays: Rays, anatomy: Anatomy, depth: Tensor) -> Tensor:
         superquadric(x - left + 0.35, y - knob_y, half=(1.2 * knob, 1.45 * knob, 3.2)),
         superquadric(x - left - 0.1, y - knob_y - 3.6, half=(1.3, 2.2, 2.6), angle=0.25),
         superquadric(x - left + 0.2, y - knob_y - 9, half=(0.9 + 0.35 * knob, 11.0, 1.3)),
-        superquadric(x + right + 0.5, y - knob_y - 5.0, half=(1.5, 2.4, 1.5), angle=0.35),
-        superquadric(x - left - 0.7, y - knob_y - 4.2, half=(1.6, 2.0, 1.5), angle=-0.35),
+        superquadric(x + right + 0.9, y - knob_y - 5.2, half=(1.5, 2.9, 1.7), angle=0.35),
+        superquadric(x - left - 1.0, y - knob_y - 4.3, half=(1.6, 2.3, 1.7), angle=-0.35),
     )
     for part in parts:
         core = torch.maximum(core, part)
@@ -115,50 +123,64 @@ def lung_space(rays: Rays, anatomy: Anatomy, inset: Tensor, width: Tensor) -> Te
     return depth * root(1 - (rays.x / inner_width).abs() ** CAGE_POWER, CAGE_POWER)
 
 
-def pleura(rays: Rays, side: float) -> Tensor:
+def pleura(rays: Rays, side: Tensor) -> Tensor:
     """1 in one side's pleural space, 0 beyond the midline; side is -1 (right) or 1 (left)."""
     return ((side * rays.x - 1.0) / 2.0).clamp(0, 1)
 
 
-def fluid_inset(rays: Rays, anatomy: Anatomy, values: dict[str, Scalar]) -> Tensor:
+def fluid_inset(rays: Rays, anatomy: Anatomy, values: Mapping[str, Tensor]) -> Tensor:
     """Thickness (cm) of pleural fluid against the wall: a meniscus, thicker towards the base."""
     right, left = anatomy.dome
     floor = torch.where(rays.x > 0, left, right) + 4.3
     under = rays.y - (floor - 1.5 - 12.5 * values["effusion_fill"])
     thickness = 0.22 * torch.expm1(under.clamp(0, 10) / 1.9)
-    return values["effusion"] * thickness * pleura(rays, -1.0 if values["effusion_side"] else 1.0)
+    return thickness * pleura(rays, 1 - 2 * values["effusion_side"])
 
 
-def gas_inset(rays: Rays, anatomy: Anatomy, values: dict[str, Scalar], nuisance: Nuisance) -> Tensor:
+def gas_inset(rays: Rays, anatomy: Anatomy, nuisance: Nuisance) -> Tensor:
     """Thickness (cm) of free pleural air, widest at the apex."""
     fall = ((rays.y - anatomy.apex - 3) / 12).clamp(0, 1)
-    thickness = (1.6 + 1.8 * float(nuisance.place[0])) * (1 - fall).square()
-    return values["pneumothorax"] * thickness * pleura(rays, -1.0 if nuisance.place[1] < 0.5 else 1.0)
+    thickness = (1.6 + 1.8 * nuisance.place[:, 0]) * (1 - fall).square()
+    return thickness * pleura(rays, torch.where(nuisance.place[:, 1] < 0.5, -1.0, 1.0))
 
 
-def thorax(rays: Rays, anatomy: Anatomy, nuisance: Nuisance, values: dict[str, Scalar]) -> Thorax:
-    """Heart, mediastinum and liver displace the lung where they overlap it along the ray, each centimetre once."""
+@dataclass(frozen=True)
+class Solids:
+    """Half path lengths of what displaces the lung, each about its own depth."""
+
+    heart: Tensor
+    mediastinum: Tensor
+    dome: Tensor
+
+
+def free(within: Tensor, solids: Solids, anatomy: Anatomy) -> Tensor:
+    """Path length of the cavity [-within, within] that no solid takes; where they overlap, each centimetre counts once."""
+    taken = (
+        clip_interval(-0.3 * anatomy.half_depth, solids.heart, within),
+        clip_interval(0.0, solids.mediastinum, within),
+        clip_interval(-1.0, solids.dome, within),
+    )
+    return (2 * within - union_length(taken)).clamp(min=0)
+
+
+def thorax(rays: Rays, anatomy: Anatomy, nuisance: Nuisance, values: Mapping[str, Tensor]) -> Thorax:
+    """Heart, mediastinum and liver displace the lung; free gas and fluid press it from outside."""
     width, half = cage(rays, anatomy)
-    heart_half = heart(rays, anatomy)
-    middle_half = mediastinum(rays, anatomy, half)
     below, dome_half = dome(rays, anatomy)
+    solids = Solids(heart(rays, anatomy), mediastinum(rays, anatomy, half), dome_half)
 
-    def free(within: Tensor) -> Tensor:
-        solids = (
-            clip_interval(-0.3 * anatomy.half_depth, heart_half, within),
-            clip_interval(0.0, middle_half, within),
-            clip_interval(-1.0, dome_half, within),
-        )
-        return (2 * within - union_length(solids)).clamp(min=0)
+    def pressed(rays: Rays, anatomy: Anatomy, width: Tensor, lung: Tensor, inset: Tensor) -> Tensor:
+        return torch.minimum(lung_space(rays, anatomy, inset, width), lung)
 
-    inset = gas_inset(rays, anatomy, values, nuisance)
-    dry = torch.minimum(lung_space(rays, anatomy, inset, width), half) if values["pneumothorax"] else half
-    wet_inset = inset + fluid_inset(rays, anatomy, values)
-    lung = torch.minimum(lung_space(rays, anatomy, wet_inset, width), dry) if values["effusion"] else dry
-    whole = free(half)
-    expanded = free(dry) if values["pneumothorax"] else whole
-    air = free(lung) if values["effusion"] else expanded
-    return Thorax(width, 2 * half, 2 * heart_half, 2 * middle_half, below, whole - expanded, expanded - air, air)
+    collapsed, wet = values["pneumothorax"], values["effusion"]
+    inset = where_present(collapsed, torch.zeros_like(half), gas_inset, rays, anatomy, nuisance)
+    dry = where_present(collapsed, half, pressed, rays, anatomy, width, half, inset)
+    inset = inset + where_present(wet, torch.zeros_like(half), fluid_inset, rays, anatomy, values)
+    lung = where_present(wet, dry, pressed, rays, anatomy, width, dry, inset)
+    whole = free(half, solids, anatomy)
+    expanded = where_present(collapsed, whole, free, dry, solids, anatomy)
+    air = where_present(wet, expanded, free, lung, solids, anatomy)
+    return Thorax(width, 2 * half, 2 * solids.heart, 2 * solids.mediastinum, below, whole - expanded, expanded - air, air)
 
 
 def body(rays: Rays, anatomy: Anatomy) -> Tensor:

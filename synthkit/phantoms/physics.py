@@ -24,7 +24,12 @@ def root(base: Tensor, power: float = 2.0) -> Tensor:
     """base^(1/power) where base is positive, else 0; the gradient stays finite at the rim."""
     positive = base.clamp(min=0)
     # positive^(1/p) written so that neither value nor slope divides by zero; off by 1e-6 of the base at most.
-    return positive * ((positive + 1e-6).rsqrt() if power == 2 else (positive + 1e-6) ** (1 / power - 1))
+    if power == 2:
+        return positive * (positive + 1e-6).rsqrt()
+    if power == 4:
+        inverse = (positive + 1e-6).rsqrt()
+        return positive * inverse * inverse.sqrt()
+    return positive * (positive + 1e-6) ** (1 / power - 1)
 
 
 def superquadric(
@@ -66,27 +71,28 @@ def union_length(intervals: Sequence[Interval]) -> Tensor:
     return total
 
 
-def gaussian_matrix(count: int, sigma: Scalar, *, device: torch.device) -> Tensor:
-    """(count, count) blur along one axis, sigma in pixels; rows sum to one, so edges neither darken nor brighten."""
-    lags = torch.arange(1 - count, count, dtype=torch.float32, device=device)
-    weights = torch.exp(-0.5 * (lags / sigma) ** 2).unfold(0, count, 1).flip(0)
-    return weights / weights.sum(1, keepdim=True)
+def gaussian_matrix(count: int, sigma: Tensor) -> Tensor:
+    """(N, count, count) blurs along one axis, sigma (N, 1, 1) in pixels; rows sum to one, so edges neither darken nor brighten."""
+    lags = torch.arange(-count, count, dtype=torch.float32, device=sigma.device)
+    # Capped, for exponentials that underflow to subnormal numbers are slow.
+    weights = torch.exp(-0.5 * (lags / sigma[:, 0]).square().clamp(max=60)).unfold(1, count, 1)[:, 1:].flip(1)
+    return weights / weights.sum(2, keepdim=True)
 
 
-def blur(image: Tensor, sigma: Scalar) -> Tensor:
-    """Gaussian blur of a square (..., H, H) image; sigma in pixels."""
-    kernel = gaussian_matrix(image.shape[-1], sigma, device=image.device)
-    return kernel @ image @ kernel.T
+def blur(image: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of square (N, H, H) images; sigma (N, 1, 1) in pixels."""
+    kernel = gaussian_matrix(image.shape[-1], sigma)
+    return torch.bmm(torch.bmm(kernel, image), kernel.mT)
 
 
-def scatter(primary: Tensor, *, pixel_cm: float, photons: float = PHOTONS) -> Tensor:
+def scatter(primary: Tensor, *, pixel_cm: Tensor, photons: float = PHOTONS) -> Tensor:
     """Mean detected photons of a transmission image: the primary beam and the scatter around it."""
     return photons * (primary + SCATTER_SHARE * blur(primary, SCATTER_CM / pixel_cm))
 
 
 def add_noise(mean: Tensor, noise: Tensor) -> Tensor:
-    """Quantum noise (Gaussian limit of Poisson) and electronic noise; `noise` is (2, ..., H, W) standard normal."""
-    return mean + mean.sqrt() * noise[0] + ELECTRONIC_NOISE * noise[1]
+    """Quantum noise (Gaussian limit of Poisson) and electronic noise; `noise` is (N, 2, H, W) standard normal."""
+    return mean + mean.sqrt() * noise[:, 0] + ELECTRONIC_NOISE * noise[:, 1]
 
 
 def film(detected: Tensor, *, offset: Scalar = 0.6, span: Scalar = 3.8, photons: float = PHOTONS) -> Tensor:
@@ -98,7 +104,7 @@ def film(detected: Tensor, *, offset: Scalar = 0.6, span: Scalar = 3.8, photons:
 
 
 def enhance(
-    image: Tensor, *, pixel_cm: float, gamma: float = 0.85, sharpen: float = 0.6, radius_cm: float = 0.9
+    image: Tensor, pixel_cm: Tensor, *, gamma: float = 0.85, sharpen: float = 0.6, radius_cm: float = 0.9
 ) -> Tensor:
     """The vendor processing of site B: gamma and an unsharp mask."""
     bright = image.clamp(min=1e-4) ** gamma
@@ -106,5 +112,5 @@ def enhance(
 
 
 def shrink(image: Tensor, factor: int) -> Tensor:
-    """Mean over factor x factor blocks of (..., H, W)."""
-    return image.unflatten(-1, (-1, factor)).mean(-1).unflatten(-2, (-1, factor)).mean(-2)
+    """Mean over factor x factor blocks of (N, H, W)."""
+    return torch.nn.functional.avg_pool2d(image, factor)

@@ -16,9 +16,9 @@ def spline_basis(count: int, knots: int) -> Tensor:
 
 
 def field(knots: Tensor, count: int) -> Tensor:
-    """A smooth (count, count) field through a (knots, knots) grid of numbers."""
-    basis = spline_basis(count, knots.shape[-1]).to(knots.device)
-    return basis @ knots @ basis.T
+    """Smooth (N, count, count) fields through (N, knots, knots) grids of numbers."""
+    basis = spline_basis(count, knots.shape[-1]).to(knots.device).expand(len(knots), -1, -1)
+    return torch.bmm(torch.bmm(basis, knots), basis.mT)
 
 
 def fractal(octaves: tuple[Tensor, ...], count: int, *, roughness: float) -> Tensor:
@@ -29,26 +29,30 @@ def fractal(octaves: tuple[Tensor, ...], count: int, *, roughness: float) -> Ten
     return total / (0.479 * sum(weight**2 for weight in weights) ** 0.5)
 
 
-def splat(x: Tensor, y: Tensor, mass: Tensor, *, count: int) -> Tensor:
+def splat(x: Tensor, y: Tensor, mass: Tensor, *, count: int, layer: Tensor | int = 0, layers: int = 1) -> Tensor:
     """Projected mass per pixel area of points, shared bilinearly between the four nearest pixels.
 
     Args:
-        x, y: (P,) places in pixels, 0 at the centre of the first pixel; those outside are dropped.
-        mass: (P,) cm^3 of material over the pixel area in cm^2, so the result is a path length in cm.
+        x, y: (N, P) places in pixels, 0 at the centre of the first pixel; those outside are dropped.
+        mass: (N, P) cm^3 of material over the pixel area in cm^2, so the result is a path length in cm.
+        layer: (N, P) number of the picture that each point goes to.
     Returns:
-        (count, count), rows along y.
+        (N, layers, count, count), rows along y.
     """
     column, row = x.detach().floor(), y.detach().floor()
     across, down = x - column, y - row
-    image = torch.zeros((count + 2) * (count + 2), dtype=mass.dtype, device=mass.device)
+    side = count + 2
+    image = torch.zeros(len(x) * layers * side * side, dtype=mass.dtype, device=mass.device)
     inside = (column >= -1) & (column < count) & (row >= -1) & (row < count)
-    first = ((row.clamp(-1, count - 1) + 1) * (count + 2) + column.clamp(-1, count - 1) + 1).long()
+    first = (row.clamp(-1, count - 1) + 1) * side + column.clamp(-1, count - 1) + 1
+    first = first.long() + side * side * (layers * torch.arange(len(x), device=x.device)[:, None] + layer)
     mass = torch.where(inside, mass, torch.zeros_like(mass))
     for step, weight in (
         (0, (1 - across) * (1 - down)),
         (1, across * (1 - down)),
-        (count + 2, (1 - across) * down),
-        (count + 3, across * down),
+        (side, (1 - across) * down),
+        (side + 1, across * down),
     ):
-        image = image.index_add(0, first + step, mass * weight)
-    return image.view(count + 2, count + 2)[1:-1, 1:-1]
+        # Accumulating index_put adds in a fixed order, on a GPU too.
+        image = image.index_put(((first + step).flatten(),), (mass * weight).flatten(), accumulate=True)
+    return image.view(-1, layers, side, side)[:, :, 1:-1, 1:-1]

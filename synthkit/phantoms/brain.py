@@ -1,0 +1,118 @@
+"""A procedural head in T1, T2, FLAIR and CT whose factors, masks, volumes and exact counterfactuals are known."""
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from synthkit.core.cohort import Cohort
+from synthkit.core.space import Channel, Space
+from synthkit.errors import SchemaError
+from synthkit.phantoms import brain_factors
+from synthkit.phantoms.brain_frame import FIELD_MM, Nuisance
+from synthkit.phantoms.brain_inside import NUCLEI
+from synthkit.phantoms.brain_scan import HU_WINDOW, exposure_noise, scan
+from synthkit.phantoms.brain_tissue import BRAIN, INTRACRANIAL, TISSUES, Anatomy, build
+from synthkit.phantoms.factor import Factor
+from synthkit.phantoms.phantom import Phantom, Subjects, one_thread
+
+LABELS: Mapping[str, int] = {name: number for number, name in enumerate(TISSUES)}
+STRUCTURES: Mapping[str, tuple[str, ...]] = {
+    "intracranial": INTRACRANIAL,
+    "brain": BRAIN,
+    "grey": ("grey",),
+    "white": ("white",),
+    "csf": ("csf",),
+    "ventricles": ("ventricles",),
+    "deep_nuclei": NUCLEI,
+    "brain_stem": ("brain_stem",),
+    "wm_lesions": ("wm_lesions",),
+    "tumour": ("tumour", "necrosis"),
+    "oedema": ("oedema",),
+    "skull": ("bone", "marrow"),
+}
+
+
+@dataclass(frozen=True)
+class BrainPhantom(Phantom):
+    """Registered T1, T2, FLAIR and CT volumes of heads drawn from a known causal model, with their clinical record.
+
+    Volumes (D, H, W) lie as the loaders turn them: slices from the feet up, rows to the back, columns to the patient's
+    left. T1 is taken after contrast agent, which only a tumour takes up (`enhancement`).
+
+    Args:
+        size: voxels per side of a cube of 224 mm, 32..128.
+    """
+
+    name: ClassVar[str] = "brain"
+    size: int = 64
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, (int, np.integer)) or not 32 <= self.size <= 128:
+            raise SchemaError(f"size: {self.size!r} is not a whole number of voxels in 32..128")
+        object.__setattr__(self, "size", int(self.size))
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        return brain_factors.factors()
+
+    @property
+    def space(self) -> Space:
+        """Signed 16 bits: three unitless MR channels, and CT in HU as it stands."""
+        resonance = [Channel(name, low=0, high=32767) for name in ("T1", "T2", "FLAIR")]
+        low, high = HU_WINDOW
+        return Space((self.size,) * 3, (*resonance, Channel("CT", low=low, high=high, unit="HU")), (FIELD_MM / self.size,) * 3)
+
+    @property
+    def batch(self) -> int:
+        return 1
+
+    def paint(self, subjects: Subjects, *, noise: bool, device: torch.device | str) -> Tensor:
+        heads = []
+        for (seed, subject), values in self._each(subjects, device):
+            drawn = exposure_noise(seed, subject, self.size).to(device) if noise else None
+            heads.append(scan(self._anatomy(seed, subject, values), values, noise=drawn))
+        return torch.stack(heads)
+
+    def outline(self, subjects: Subjects) -> dict[str, Tensor]:
+        found = [{name: head.total(tissues) >= 0.5 for name, tissues in STRUCTURES.items()} for head in self._heads(subjects)]
+        return {name: torch.stack([masks[name] for masks in found]) for name in STRUCTURES}
+
+    def labels(self, source: Cohort | pd.DataFrame) -> Tensor:
+        """(N, D, H, W) uint8: the tissue that has the largest share of each voxel, numbered by `LABELS`."""
+        maps = [torch.stack([head.shares[name] for name in TISSUES]).argmax(0).to(torch.uint8) for head in self._sources(source)]
+        return torch.stack(maps) if maps else torch.empty(0, *self.space.size, dtype=torch.uint8)
+
+    def volumes(self, source: Cohort | pd.DataFrame) -> pd.DataFrame:
+        """Volumes in ml by structure, partial voxels counted by their share; one row per subject, with its `image_id`.
+
+        `brain` is all of cerebrum, cerebellum and stem, with lesions, tumour and oedema, without ventricles; `csf` lies outside
+        the ventricles; `intracranial` is all of these. The spinal canal counts down to the edge of the field. These equal
+        the factors: brain_volume, ventricle_volume, wm_lesion_load, tumour_volume, and intracranial_volume (unless a
+        brain was asked for that needs a larger skull).
+        """
+        voxel_ml = (FIELD_MM / self.size) ** 3 / 1000
+        sums = [[float(head.total(tissues).sum(dtype=torch.float64)) for tissues in STRUCTURES.values()] for head in self._sources(source)]
+        volumes = pd.DataFrame(sums, columns=list(STRUCTURES)) * voxel_ml
+        volumes.insert(0, "image_id", self._table(source)["image_id"].to_numpy())
+        return volumes
+
+    def _sources(self, source: Cohort | pd.DataFrame) -> Iterator[Anatomy]:
+        for part in self._batches(self._table(source)):
+            with one_thread():
+                yield from self._heads(part)
+
+    def _heads(self, subjects: Subjects) -> Iterator[Anatomy]:
+        for (seed, subject), values in self._each(subjects, "cpu"):
+            yield self._anatomy(seed, subject, values)
+
+    def _anatomy(self, seed: int, subject: str, values: Mapping[str, Tensor]) -> Anatomy:
+        return build(values, Nuisance.draw(seed, subject, values["age"].device), self.size)
+
+    def _each(self, subjects: Subjects, device: torch.device | str) -> Iterator[tuple[tuple[int, str], dict[str, Tensor]]]:
+        # One by one, for sums may round differently when the batch has another size.
+        for number, key in enumerate(subjects.keys()):
+            yield key, {name: column[number].to(device) for name, column in subjects.values.items()}
