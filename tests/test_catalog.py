@@ -10,6 +10,7 @@ from PIL import Image
 
 from synthkit.data import entry as entries_module
 from synthkit.data.catalog import catalog, check, entry, entry_names, load_entry, prepare
+from synthkit.data.entry_load import schema_of
 from synthkit.data.load import load
 from synthkit.errors import DataError, MissingExtraError
 
@@ -163,15 +164,21 @@ def test_the_catalog_is_found_inside_an_installed_package(tmp_path, monkeypatch)
         entries_module.entries.cache_clear()
 
 
-def test_the_phantom_is_loaded_by_name(home, monkeypatch):
-    from synthkit.phantoms.chest import ChestPhantom
+@pytest.mark.parametrize(("name", "shape", "factors"), [
+    ("chest-phantom", (1, 32, 32), ["age", "effusion"]),
+    ("brain-phantom", (4, 32, 32, 32), ["age", "tumour"]),
+    ("nodule-phantom", (1, 32, 32, 32), ["diameter", "malignancy"]),
+])  # fmt: skip
+def test_phantoms_are_loaded_by_name(home, monkeypatch, name, shape, factors):
+    from synthkit.phantoms.phantom import Phantom
 
-    few = ChestPhantom.cohort
-    monkeypatch.setattr(ChestPhantom, "cohort", lambda self, count, seed=0: few(self, 3, seed=seed))
-    cohort = load("chest-phantom", size=32, factors=["age", "effusion"])
-    assert cohort.provenance.kind == "synthetic" and cohort.space.shape == (1, 32, 32) and cohort.schema.names == ("age", "effusion")
-    with pytest.raises(DataError, match="square"):
-        load("chest-phantom", size=(32, 64))
+    few = Phantom.cohort
+    monkeypatch.setattr(Phantom, "cohort", lambda self, count, seed=0: few(self, 2, seed=seed))
+    cohort = load(name, size=32, factors=factors)
+    assert cohort.provenance.kind == "synthetic" and cohort.space.shape == shape and cohort.schema.names == tuple(factors)
+    assert set(factors) <= set(schema_of(entry(name)).names)
+    with pytest.raises(DataError, match="equal sides"):
+        load(name, size=(32, 64) if len(shape) == 3 else (32, 32, 64))
 
 
 @pytest.mark.parametrize(("name", "shape"), [("nih-cxr64", (1, 64, 64)), ("ham10000-64", (3, 64, 64)), ("cohen-cxr128", (1, 128, 128)),

@@ -123,13 +123,13 @@ def test_planes_are_drawn_in_true_proportions():
 
 
 def test_where_spacing_is_unknown_none_is_claimed():
-    text = planes(marked()).layout.title.text
+    text = planes(marked()[None]).layout.title.text
     assert "spacing unknown" in text and "mm" not in text
 
 
 def test_sliders_show_every_slice():
     values = np.random.default_rng(0).uniform(-1, 1, SIZE).astype(np.float32)
-    figure = view(values, backend="plotly")
+    figure = view(values[None], backend="plotly")
     for number, plane in enumerate(EDGES):
         steps = figure.layout.sliders[number].steps
         assert len(steps) == SIZE[number]
@@ -154,9 +154,10 @@ def test_a_signed_map_has_equal_ranges_and_nothing_at_zero():
     assert (bar.cmin, bar.cmax) == (-3, 3)
 
 
-def test_an_empty_signed_map_is_transparent():
-    over = overlay_for(torch.zeros(2, 2), (1, 2, 2))
-    assert not over.colours(over.values)[..., 3].any()
+@pytest.mark.parametrize("kind", [torch.float32, torch.bool, torch.int64])
+def test_an_empty_overlay_is_transparent_and_said_to_be_empty(kind):
+    over = overlay_for(torch.zeros(2, 2, dtype=kind), (1, 2, 2))
+    assert not over.colours(over.values)[..., 3].any() and "nothing to see" in over.text
 
 
 def test_labels_have_colours_of_their_own_and_none_is_transparent():
@@ -204,6 +205,11 @@ def test_a_mistake_is_named(make, words):
         make()
 
 
+def test_few_slices_are_channels_unless_three_spacings_are_given():
+    assert drawn(np.zeros((4, 6, 8))).image.channels == 4
+    assert drawn(np.zeros((4, 6, 8)), spacing_mm=STEPS).image.size == SIZE and drawn(np.zeros((5, 6, 8))).volume
+
+
 def test_an_unknown_backend_is_answered_with_the_known_ones():
     with pytest.raises(AbilityError, match=f"'vtk' is not one of {', '.join(BACKENDS)}"):
         view(np.zeros((4, 4)), backend="vtk")
@@ -218,7 +224,7 @@ def test_niivue_refuses_a_colour_image():
 def test_the_caption_says_what_is_synthetic(backend):
     shown = view(cohort(count=3), beside=cohort(kind="edited"), backend=backend)
     text = shown.layout.title.text if backend == "plotly" else texts(shown)
-    for part in ("Synthetic: head phantom", "Edited: head phantom", "image scan-0, the first of 3", "5 × 2 × 1 mm", "columns to the patient's left".split("'")[0]):
+    for part in ("Synthetic: head phantom", "Edited: head phantom", "image scan-0, the first of 3", "5 × 2 × 1 mm", "slices run upward (S), rows to the back"):
         assert part in text
     assert "Synthetic: head phantom" in view(cohort(size=(4, 4), spacing=None)).layout.title.text
 
@@ -233,6 +239,13 @@ def test_a_channel_can_be_chosen():
     two = cohort(channels=("T1", "T2"))
     assert (drawn(two, channel="T2").image.values == two.images[0].numpy()[1:]).all()
     assert "channel T1 of T1, T2" in texts(view(two))
+
+
+@pytest.mark.parametrize(("ends", "window"), [((-1, 0.2), (-1, 1)), ((-0.1, 0.2), (-0.1, 0.2)), ((0, 4095), (0, 4095)), ((7, 7), (6, 8))])
+def test_an_array_is_drawn_in_synthkits_scale_or_from_its_lowest_to_its_highest_value(ends, window):
+    found = drawn(np.array([ends], float))
+    assert found.image.window == pytest.approx(window)
+    assert any(f"black is {window[0]:.3g}, white {window[1]:.3g}" in note for note in found.notes()) == (window != (-1, 1))
 
 
 def test_a_pair_is_drawn_in_one_window_with_linked_axes():
@@ -339,6 +352,7 @@ def photograph(place):
 
 def tiles(pixels):
     """The grey rectangles of a screenshot, from the top left on; crosshair and letters are yellow."""
+    pixels = pixels[4:-4, 4:-4]  # without the page around it
     grey = (pixels.max(-1) - pixels.min(-1) < 16) & (pixels.min(-1) > 40)
     found, _ = ndimage.label(ndimage.binary_dilation(grey, iterations=3))
     boxes = [box for box in ndimage.find_objects(found) if grey[box].sum() > 4000]
@@ -357,7 +371,7 @@ def bright_corner(tile):
 
 
 @pytest.mark.slow
-def test_a_marked_corner_appears_in_its_corner_and_no_request_leaves_the_machine(lab, browser, monkeypatch):  # noqa: F811
+def test_a_marked_corner_appears_in_its_corner_and_no_request_leaves_the_machine(lab, browser):  # noqa: F811
     address, folder = lab
     page, outside, errors = browser.new_page(viewport={"width": 1500, "height": 1500}), [], []
     page.on("request", lambda request: outside.append(request.url) if request.url.startswith("http") and "127.0.0.1" not in request.url else None)

@@ -4,10 +4,12 @@ from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.imports import class_at
 from synthkit.core.schema import Schema
 from synthkit.data.arrays import array_pictures, read_arrays
 from synthkit.data.assemble import Origin, assemble
@@ -20,6 +22,9 @@ from synthkit.data.resize import fit
 from synthkit.data.tables import read_table
 from synthkit.errors import DataError, MissingExtraError
 
+if TYPE_CHECKING:
+    from synthkit.phantoms.phantom import Phantom
+
 CATALOG_SEED = 1  # subjects that the shipped generator was not trained on (those of seed 0)
 OTHER_COPY = "{} is not the copy whose digest the catalog records: it may hold other images (`synthkit data check {}` compares)."
 
@@ -29,16 +34,16 @@ def available(one: Entry) -> bool:
     return one.get == "embedded" or (one.get == "package" and find_spec("nilearn") is not None) or one.local_folder() is not None
 
 
+def _phantom(one: Entry, size: int) -> "Phantom":
+    from synthkit.phantoms.phantom import Phantom
+
+    return class_at(one.source, Phantom)(size=size)
+
+
 @cache
-def _phantom_schema() -> Schema:
-    from synthkit.phantoms.chest import ChestPhantom
-
-    return ChestPhantom().schema
-
-
 def schema_of(one: Entry) -> Schema:
     """Its factors; a phantom declares its own."""
-    return _phantom_schema() if one.layout == "phantom" else one.schema
+    return _phantom(one, one.size[0]).schema if one.layout == "phantom" else one.schema
 
 
 def load(one: Entry, options: Options) -> Cohort:
@@ -50,12 +55,10 @@ def load(one: Entry, options: Options) -> Cohort:
 
 
 def _load_phantom(one: Entry, options: Options) -> Cohort:
-    from synthkit.phantoms.chest import ChestPhantom
-
-    sizes = options.target_size(2) or one.size
+    sizes = options.target_size(len(one.size)) or one.size
     if len(set(sizes)) > 1 or options.spacing_mm is not None or options.window is not None:
-        raise DataError(f"{one.name} is square and made to size: give one number as size= (it was {options.size}), and neither spacing_mm= nor window=")
-    cohort = ChestPhantom(size=sizes[0]).cohort(one.images, seed=CATALOG_SEED)
+        raise DataError(f"{one.name} has equal sides and is made to size: give one number as size= (it was {options.size}), no spacing_mm= and no window=")
+    cohort = _phantom(one, sizes[0]).cohort(one.images, seed=CATALOG_SEED)
     named = options.factors.factors if isinstance(options.factors, Schema) else cohort.schema.names if options.factors is None else options.factors
     schema = cohort.schema.only(tuple(factor if isinstance(factor, str) else factor.name for factor in named))
     return replace(cohort, schema=schema, notes=tuple(dict.fromkeys((*cohort.notes, *one.notes))))

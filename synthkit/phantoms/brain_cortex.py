@@ -8,6 +8,8 @@ from synthkit.phantoms.brain_frame import Frame, Nuisance, ellipsoid, join
 from synthkit.phantoms.brain_head import DOME_CENTRE, DOME_HALF, Skull, around_stem
 
 SULCUS_DEPTH_MM = 17.0
+# Distances drawn out, or in, so that a shrinking brain opens its sulci more than it leaves the vault, and leaves the base least.
+RETREAT, OPENING = 1.8, 0.75
 CALLOSUM = (2.0, 3.0, 46.0, 25.0)  # middle (y, z) and half axes of what the interhemispheric fissure spares
 
 
@@ -36,11 +38,13 @@ def brain(frame: Frame, skull: Skull, nuisance: Nuisance, stage: Tensor, spread:
         spread: mm by which wide ventricles push the callosum up.
     """
     mottle = frame.field(nuisance.mottle)
-    hull = skull.cerebrum + 1.4
+    hull = torch.maximum(skull.dome, skull.floor) + 1.4
     folds = torch.minimum(_sulci(frame, hull, nuisance, mottle), _sylvian(frame, nuisance, mottle, stage))
-    grey = 3.7 - 0.25 * stage + 0.3 * mottle.clamp(-2, 2)
-    cerebrum, white = (torch.maximum(hull, -torch.minimum(folds, fissure)) for fissure in _fissures(frame, spread, grey, mottle))
-    return Brain(cerebrum, white + grey, *_cerebellum(frame, skull), _stem(frame))
+    grey = 3.7 - 0.12 * stage + 0.3 * mottle.clamp(-2, 2)
+    cleft, spared = _fissures(frame, spread, grey, mottle)
+    cerebrum = torch.maximum(torch.maximum(skull.dome + 1.4, RETREAT * (skull.floor + 1.4)), -torch.minimum(folds, cleft))
+    white = torch.maximum(hull, -torch.minimum(folds, spared)) + grey
+    return Brain(cerebrum, white, *_cerebellum(frame, skull), _stem(frame))
 
 
 def _sulci(frame: Frame, hull: Tensor, nuisance: Nuisance, mottle: Tensor) -> Tensor:
@@ -53,7 +57,7 @@ def _sulci(frame: Frame, hull: Tensor, nuisance: Nuisance, mottle: Tensor) -> Te
     sheet = wave.abs() * ((steep - outward).clamp(min=0) + 1e-4).rsqrt()
     depth = -hull
     gape = 0.5 + 0.9 * torch.exp(-depth.clamp(min=0) / 4)
-    return torch.maximum(sheet - gape, depth - SULCUS_DEPTH_MM * (1 + 0.25 * mottle))
+    return torch.maximum(OPENING * (sheet - gape), depth - SULCUS_DEPTH_MM * (1 + 0.25 * mottle))
 
 
 def _sylvian(frame: Frame, nuisance: Nuisance, mottle: Tensor, stage: Tensor) -> Tensor:
@@ -78,7 +82,7 @@ def _fissures(frame: Frame, spread: Tensor, grey: Tensor, mottle: Tensor) -> tup
 
 def _cerebellum(frame: Frame, skull: Skull) -> tuple[Tensor, Tensor]:
     """Surface and white matter (arbor vitae) of the cerebellum; folia fade where voxels are too large for them."""
-    lobes = ellipsoid(frame, (26.0, 44.0, -46.0), (36.0, 36.0, 27.0), side=frame.x.abs())
+    lobes = ellipsoid(frame, (26.0, 42.0, -45.0), (38.0, 40.0, 32.0), side=frame.x.abs())
     vermis = ellipsoid(frame, (0.0, 42.0, -36.0), (16.0, 27.0, 26.0))
     body = torch.maximum(join(lobes, vermis, width=8), skull.cerebellum + 1.2)
     turn = torch.atan2(frame.z + 42, frame.y - 18 + 0.15 * frame.x.abs())

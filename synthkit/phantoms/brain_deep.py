@@ -24,7 +24,8 @@ def ventricles(frame: Frame, stage: Tensor) -> Tensor:
         tube = _tube(frame, lateral, start, end) - widening * stage
         horns = tube if horns is None else join(horns, tube, width=4)
     septum = 1.0 - lateral
-    third = torch.maximum(2.0 * (lateral - 1.5), _ellipse(frame.y + 2, frame.z + 1 + 0.2 * frame.y, half=(14, 10)))
+    third = torch.maximum(2.0 * (lateral - 1.5), 2.0 * _ellipse(frame.y + 2, frame.z + 1 + 0.2 * frame.y, half=(14, 10)))
+    third = torch.maximum(third, -_ellipse(frame.y, frame.z - 1, half=(4.5, 4)))  # the bridge between the thalami
     fourth = 1.8 * ellipsoid(frame, (0.0, 25.0, -44.0), (6.0, 6.0, 9.0))
     return torch.minimum(torch.maximum(horns, septum), torch.minimum(third, fourth))
 

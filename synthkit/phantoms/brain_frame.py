@@ -32,7 +32,15 @@ class Waves:
 
 @dataclass(frozen=True)
 class Nuisance:
-    """What is random about one subject beyond its factors."""
+    """What is random about one subject beyond its factors; tensors are standard normal numbers.
+
+    Attributes:
+        shape, turn, skull: (3,), (3,), (2,): proportions and tilt of the head, thickness of skull and scalp.
+        bend: three waves that bend the head.
+        folds, mottle, blotches, lobes: the waves of sulci, of cortical thickness, of lesions and of a tumour's outline.
+        bias: (4, 4, 4) for the coil's sensitivity.
+        phases: (3, 2) in [0, 1): where in its cycles the motion begins in each MR channel.
+    """
 
     shape: Tensor
     turn: Tensor
@@ -61,7 +69,7 @@ class Nuisance:
         return Nuisance(
             shape=normal(3, stream="shape"),
             turn=normal(3, stream="turn"),
-            skull=normal(4, stream="skull"),
+            skull=normal(2, stream="skull"),
             bend=tuple(waves(6, 220, 110, f"bend.{axis}") for axis in "xyz"),
             folds=waves(FOLDS, 28, 18, "folds"),
             mottle=waves(SMOOTH, 40, 14, "mottle"),
@@ -106,7 +114,7 @@ class Frame:
         """The frame of a head whose intracranial volume is about `skull_ml`."""
         scale = (skull_ml / USUAL_SKULL_ML) ** (1 / 3)
         grid = ((torch.arange(size, dtype=torch.float32, device=skull_ml.device) + 0.5) / size - 0.5) * FIELD_MM
-        stretch = torch.exp(0.018 * (nuisance.shape - nuisance.shape.mean()))
+        stretch = torch.exp(0.028 * (nuisance.shape - nuisance.shape.mean()))
         turned = _rotation(0.04 * nuisance.turn) / (scale * stretch)[:, None]
         x, y, z = (
             middle + row[0] * grid + row[1] * grid[:, None] + row[2] * grid[:, None, None]

@@ -17,13 +17,13 @@ class Skull:
     Attributes:
         dome: the vault alone.
         inner: the whole intracranial space, with the canal of the spine.
-        cerebrum: the room over skull base and tentorium.
-        cerebellum: the room under the tentorium.
+        floor: all above skull base and tentorium.
+        cerebellum: the room under the tentorium and behind the petrous bones.
     """
 
     dome: Tensor
     inner: Tensor
-    cerebrum: Tensor
+    floor: Tensor
     cerebellum: Tensor
 
 
@@ -61,14 +61,9 @@ def inner_skull(frame: Frame) -> Skull:
     petrous = 2 + 19 * torch.sigmoid((lateral - 18) / 6) - y
     under_tentorium = z - (-8 - 0.34 * (y - 18) - 0.16 * lateral)
     canal = torch.maximum(around_stem(frame) - CANAL_MM, z + 60)
-    vault = _cut(dome, join(base, petrous, width=14), width=18)
-    cerebrum = torch.maximum(_cut(dome, base, width=18), torch.minimum(-under_tentorium, -petrous))
-    return Skull(dome, join(vault, canal, width=8), cerebrum, torch.maximum(dome, under_tentorium))
-
-
-def _cut(first: Tensor, second: Tensor, *, width: float) -> Tensor:
-    """What two solids share, with a rounded edge."""
-    return -join(-first, -second, width=width)
+    vault = -join(-dome, -join(base, petrous, width=14), width=18)  # what both share, with a rounded edge
+    floor = torch.maximum(base, torch.minimum(-under_tentorium, -petrous))
+    return Skull(dome, join(vault, canal, width=8), floor, torch.maximum(dome, torch.maximum(under_tentorium, petrous + 3)))
 
 
 def head(frame: Frame, skull: Skull, shift: Tensor, nuisance: Nuisance, male: Tensor) -> Head:
@@ -80,13 +75,15 @@ def head(frame: Frame, skull: Skull, shift: Tensor, nuisance: Nuisance, male: Te
     outer = _outline(frame, vault - thick - scalp, male)
     bone = torch.minimum(torch.minimum(vault - thick, _face_bones(frame)), _spine(frame))
     orbits = ellipsoid(frame, (29.0, -61.0, -43.0), (17.0, 26.0, 16.0), side=frame.x.abs())
+    # Sheets of fat between the muscles.
+    planes = frame.occupancy(8 * frame.field(nuisance.lobes).abs() - 0.5)
     return Head(
         outer=frame.occupancy(outer),
         globes=frame.occupancy(ellipsoid(frame, (31.0, -76.0, -43.0), (12.0, 12.0, 12.0), side=frame.x.abs())),
         cavities=frame.occupancy(_cavities(frame)),
         bone=frame.occupancy(torch.maximum(torch.maximum(bone, outer + 2), -orbits)),
         marrow=frame.occupancy((vault - thick / 2).abs() - 0.22 * thick),
-        fat=1 - frame.occupancy(torch.maximum(outer + 0.8 * scalp, -orbits)),
+        fat=torch.maximum(frame.occupancy(torch.minimum(-outer - 0.8 * scalp, orbits)), 0.3 * planes),
     )
 
 

@@ -17,6 +17,7 @@ from synthkit.phantoms.brain_level import level
 
 NUCLEI = ("thalamus", "caudate", "putamen", "pallidum")
 SPREAD = 0.8  # mm that the callosum and the nuclei give way for each mm by which the ventricles widen
+CORE = 0.7  # mm that white matter shrinks for each mm of the cortex, which so grows thinner
 Shares = dict[str, Tensor]
 
 
@@ -51,7 +52,7 @@ def inside(values: Mapping[str, Tensor], nuisance: Nuisance, frame: Frame, skull
     for name, distance in brain_deep.nuclei(frame, SPREAD * wider).items():
         shares[name] = cerebrum * frame.occupancy(distance)
         cerebrum = cerebrum - shares[name]
-    white = cerebrum * frame.occupancy(form.white + deeper)
+    white = cerebrum * frame.occupancy(form.white + CORE * deeper)
     spots = hold.moved(brain_lesions.wm_lesions(frame, nuisance, nominal - wider), values["wm_lesion_load"], white)
     shares["wm_lesions"] = white * frame.occupancy(spots)
     shares["white"] = white - shares["wm_lesions"] + hindbrain["white"]

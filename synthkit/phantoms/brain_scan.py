@@ -11,7 +11,7 @@ from synthkit.phantoms.brain_frame import FIELD_MM
 from synthkit.phantoms.brain_tissue import TISSUES, Anatomy
 
 HU_WINDOW = (-1000.0, 1200.0)
-BIAS, FALL = 0.2, 0.7  # the field stays within 20 %; each Legendre order is weaker than the last
+BIAS, FALL = 0.2, 0.7  # the field reaches 10 to 20 %; each Legendre order is weaker than the last
 AGENT_MILLIMOLAR = 0.4  # in a tumour of enhancement 1
 KERNEL_MM, GRAIN_MM, NOISE_HU = 1.0, 5.0, 5.0
 
@@ -122,10 +122,18 @@ def bias_coefficients(draws: Tensor, scanner: Tensor) -> Tensor:
     """(4, 4, 4) Legendre coefficients; the 3 T scanner is also brighter in the middle of the head."""
     orders = torch.arange(4, device=draws.device)
     order = orders[:, None, None] + orders[:, None] + orders
-    drawn = torch.where((order > 0) & (order < 4), draws.clamp(-2, 2) * FALL**order, 0.0)
-    dome = torch.zeros_like(drawn)
-    dome[2, 0, 0] = dome[0, 2, 0] = dome[0, 0, 2] = -0.035 * scanner
-    return (BIAS - 3 * 0.035 * scanner) * drawn / drawn.abs().sum() + dome
+    drawn = torch.where((order > 0) & (order < 4), draws * FALL**order, 0.0)
+    shape = drawn / _peak(drawn)
+    shape[2, 0, 0] -= 0.3 * scanner
+    shape[0, 2, 0] -= 0.3 * scanner
+    shape[0, 0, 2] -= 0.3 * scanner
+    return BIAS * (0.5 + 0.5 * torch.sigmoid(draws[0, 0, 0])) * shape / _peak(shape)
+
+
+def _peak(coefficients: Tensor) -> Tensor:
+    """The greatest magnitude of the log field, on a grid that is the same for every image size."""
+    places = torch.linspace(-1, 1, 17, device=coefficients.device)
+    return mr.log_bias(coefficients, (places, places, places)).abs().amax()
 
 
 def _tomography(hu: Tensor, values: Mapping[str, Tensor], noise: Tensor | None) -> Tensor:

@@ -38,29 +38,27 @@ def with_agent(t1: Tensor, millimolar: Scalar, *, relaxivity: float = 4.5) -> Te
     return 1 / (1 / t1 + relaxivity * millimolar / 1000)
 
 
-def legendre(count: int, degree: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """(degree + 1, count) Legendre polynomials on [-1, 1] at voxel centres."""
-    places = (torch.arange(count, dtype=torch.float32, device=device) + 0.5) / count * 2 - 1
+def legendre(places: Tensor, degree: int) -> Tensor:
+    """(degree + 1, n) Legendre polynomials at (n,) places in [-1, 1]."""
     rows = [torch.ones_like(places), places]
     for order in range(1, degree):
         rows.append(((2 * order + 1) * places * rows[-1] - order * rows[-2]) / (order + 1))
     return torch.stack(rows[: degree + 1])
 
 
-def bias_field(coefficients: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """The coil's smooth sensitivity exp(sum c_ijk P_i P_j P_k), about 1.
+def log_bias(coefficients: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """(D, H, W) sum of c_ijk P_i P_j P_k at the places in [-1, 1] along D, H, W; `coefficients` is (n, n, n)."""
+    through, down, across = (legendre(along, len(coefficients) - 1) for along in places)
+    # One axis after the other, so that nothing of size n^3 x D x H x W is made.
+    planes = torch.tensordot(through, coefficients, ([0], [0]))
+    lines = torch.tensordot(planes, down, ([1], [0]))
+    return torch.tensordot(lines, across, ([1], [0]))
 
-    Args:
-        coefficients: (n, n, n), the Legendre orders along D, H, W; the first, a mere gain, is not used. If their
-            magnitudes add up to m, the field stays within exp(-m)..exp(m).
-    Returns:
-        (D, H, W).
-    """
-    through, down, across = (legendre(count, len(coefficients) - 1, device=coefficients.device) for count in shape)
-    kept = coefficients.clone()
-    kept[0, 0, 0] = 0
-    # One product after the other, so that nothing of size n^3 x D x H x W is made.
-    return torch.exp(torch.einsum("ijk,kw,jh,id->dhw", kept, across, down, through))
+
+def bias_field(coefficients: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """(D, H, W) smooth sensitivity of the coil, exp(sum c_ijk P_i P_j P_k), about 1."""
+    centres = tuple((torch.arange(count, dtype=torch.float32, device=coefficients.device) + 0.5) / count * 2 - 1 for count in shape)
+    return torch.exp(log_bias(coefficients, centres))
 
 
 def move(volume: Tensor, amount: Scalar, phases: Tensor, *, step_mm: float) -> Tensor:

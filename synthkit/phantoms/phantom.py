@@ -19,7 +19,7 @@ from synthkit.phantoms import oracle
 from synthkit.phantoms.factor import Factor, check, codes, draw, intervene
 
 if TYPE_CHECKING:
-    from synthkit.core.scm import SCM
+    from synthkit.causal.scm import SCM
 
 CHANGE = 2 / 255
 PARALLEL = 256
@@ -96,9 +96,9 @@ class Phantom(ABC):
     @property
     def scm(self) -> "SCM":
         """The causal model with its true equations; `.graph.fit(table)` learns them from data instead."""
-        from synthkit.core.graph import CausalGraph
-        from synthkit.core.mechanisms import Equation
-        from synthkit.core.scm import SCM
+        from synthkit.causal.graph import CausalGraph
+        from synthkit.causal.mechanisms import Equation
+        from synthkit.causal.scm import SCM
 
         graph = CausalGraph(self.schema, {node.name: list(node.parents) for node in self.factors})
         return SCM(graph, {node.name: Equation(node.equation, node.noise) for node in self.factors})

@@ -68,7 +68,7 @@ def _viewer(ipyniivue: Any, scene: Scene, image: Shown) -> "NiiVue":
         multiplanar_show_render=ipyniivue.ShowRender.ALWAYS, multiplanar_layout=ipyniivue.MultiplanarType.GRID,
         is_radiological_convention=True, sagittal_nose_left=True, is_orientation_text_visible=scene.volume,
         show_all_orientation_markers=True, multiplanar_pad_pixels=8, font_color=YELLOW, crosshair_color=YELLOW,
-        is_force_mouse_click_to_voxel_centers=True, crosshair_width_unit="mm", crosshair_width=0.4 * min(image.steps) if scene.volume else 0.0,
+        is_force_mouse_click_to_voxel_centers=True, crosshair_width_unit="mm", crosshair_width=0.25 * min(image.steps) if scene.volume else 0.0,
     )  # fmt: skip
     steps = image.steps if scene.volume else (1.0, *image.steps)
     low, high = image.window

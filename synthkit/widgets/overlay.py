@@ -61,9 +61,11 @@ class Overlay:
     @property
     def text(self) -> str:
         """What the colours mean."""
+        if not self.values.any():
+            return f"{'0 everywhere' if self.kind == 'signed' else 'empty'}, nothing to see"
         if self.kind == "signed":
             return f"red is positive, blue negative, up to ±{self.limit:.3g}"
-        return "mask in red" if self.kind == "mask" else f"label{'s' * (len(self.legend) > 1)} {', '.join(map(str, self.legend)) or 'none'}"
+        return "mask in red" if self.kind == "mask" else f"label{'s' * (len(self.legend) > 1)} {', '.join(map(str, self.legend))}"
 
 
 def overlay_for(source: Any, shape: tuple[int, ...], *, channel: int | None = None) -> Overlay:

@@ -33,7 +33,7 @@ def planes(
     """
     found = scene(source, overlay=overlay, beside=beside, channel=channel, spacing_mm=spacing_mm)
     if not found.volume:
-        raise DataError(f"planes shows volumes, got an image of {found.image.size}; view(image) or cohort.figure() shows it")
+        raise DataError(f"planes shows volumes, got an image of {found.image.size}: view shows it; a volume of up to four slices is (1, D, H, W)")
     return _figure(found)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from synthkit.errors import DataError
 from synthkit.widgets.overlay import Overlay, overlay_for
-from synthkit.widgets.shown import Shown, shown
+from synthkit.widgets.shown import OWN_SCALE, Shown, shown
 
 # The orientation that sk.load gives a NIfTI volume, and that of an axial DICOM series of a patient on his back.
 AXES = "slices run upward (S), rows to the back (P), columns to the patient's left (L)"
@@ -37,9 +37,11 @@ class Scene:
         return len(self.image.size) == 3
 
     def notes(self) -> list[str]:
-        """What stands below the title: the facts of each image, the overlay, and how to read the letters."""
+        """What stands below the title: the facts of each image, the overlay, a grey scale that is not synthkit's, and how to read the letters."""
         lines = [one.facts if len(self.images) == 1 else f"{place}: {one.facts}" for place, one in zip(("first", "beside"), self.images)]
         lines += [f"overlay: {self.overlay.text}"] if self.overlay else []
+        low, high = self.image.window
+        lines += [f"black is {low:.3g}, white {high:.3g}"] if self.image.window != OWN_SCALE else []
         lines += [f"letters hold if {AXES}"] if self.volume else []
         return [*lines, self.note] if self.note else lines
 

@@ -9,6 +9,7 @@ from synthkit.errors import DataError
 from synthkit.widgets.checks import as_numbers, checked_spacing
 
 COLOURS = ["red", "green", "blue"]
+OWN_SCALE = (-1.0, 1.0)
 MOST_CHANNELS = 4  # a shorter first axis of a three-axis array is channels, a longer one is slices
 
 
@@ -67,13 +68,14 @@ def shown(source: Any, *, channel: str | int | None = None, spacing_mm: tuple[fl
     """The image to draw.
 
     Args:
-        source: a cohort (its first image), or an array or tensor (H, W), (D, H, W), (C, H, W) with at most four channels, or (C, D, H, W).
+        source: a cohort (its first image), or an array or tensor (H, W), (D, H, W), (C, H, W) or (C, D, H, W). Three axes of which
+            the first is at most 4 long are channels, unless three spacings are given.
         channel: name or number; without it all three of a colour image, else the first.
         spacing_mm: of a source that states none, along ([D,] H, W).
     Raises:
         DataError: nothing to show, no numbers, NaN, another number of axes, an unknown channel, a spacing that does not fit.
     """
-    found = _of_cohort(source) if isinstance(source, Cohort) else _of_array(source)
+    found = _of_cohort(source) if isinstance(source, Cohort) else _of_array(source, spacing_mm)
     values, names = found.values, found.names
     if bad := int((~np.isfinite(values)).sum()):
         raise DataError(f"{found.title}: {bad} of {values.size} values are NaN or infinite; replace them, for instance with numpy.nan_to_num")
@@ -95,14 +97,15 @@ def _of_cohort(cohort: Cohort) -> _Source:
     names = COLOURS if [c.kind for c in channels] == ["colour"] * 3 else [c.name for c in channels]
     which = f"image {cohort.table['image_id'].iloc[0]}" + (f", the first of {len(cohort)} (cohort[i] picks another)" if len(cohort) > 1 else "")
     title = f"{cohort.provenance.kind.capitalize()}: {cohort.provenance.source}"
-    return _Source(cohort.images[0].numpy(), names, title, which, cohort.space.spacing_mm, (-1.0, 1.0))
+    return _Source(cohort.images[0].numpy(), names, title, which, cohort.space.spacing_mm, OWN_SCALE)
 
 
-def _of_array(source: Any) -> _Source:
+def _of_array(source: Any, spacing_mm: Any) -> _Source:
     values = as_numbers(source, "the image")
     if values.ndim not in (2, 3, 4) or 0 in values.shape:
         raise DataError(f"the image has shape {values.shape}; give (H, W), (D, H, W), or (C, [D,] H, W): one image, not a batch")
-    if values.ndim == 2 or (values.ndim == 3 and len(values) > MOST_CHANNELS):
+    deep = len(values) > MOST_CHANNELS or (isinstance(spacing_mm, (tuple, list)) and len(spacing_mm) == 3)
+    if values.ndim == 2 or (values.ndim == 3 and deep):
         values = values[None]
     names = COLOURS if len(values) == 3 and values.ndim == 3 else [str(i) for i in range(len(values))]
     return _Source(values.astype(np.float32), names, "Array: where it comes from is not recorded")
@@ -119,8 +122,8 @@ def _channel(channel: str | int, names: list[str]) -> int:
 def _window(values: np.ndarray) -> tuple[float, float]:
     """An array in synthkit's own scale is drawn in it, any other from its lowest to its highest value."""
     low, high = float(values.min()), float(values.max())
-    if -1 <= low < 0 and high <= 1:
-        return -1.0, 1.0
+    if -1 <= low < -0.5 and high <= 1:
+        return OWN_SCALE
     return (low, high) if low < high else (low - 1, low + 1)
 
 

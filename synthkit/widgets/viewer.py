@@ -27,7 +27,8 @@ def view(
 
     Args:
         source: a cohort (of several images the first is shown, and the caption says so: `cohort[i]` picks another), or an
-            array or tensor (H, W), (D, H, W), (C, H, W) with up to four channels, or (C, D, H, W).
+            array or tensor (H, W), (D, H, W), (C, H, W) or (C, D, H, W): three axes of which the first is at most 4 long
+            are channels, unless three spacings are given.
         overlay: of the image's size: booleans are a mask, integers labels (0 none), floats a signed map drawn red above
             and blue below 0, over equal ranges. It lies over `source` only.
         beside: a second image of the same size, such as a counterfactual twin; crosshair, slice and zoom are linked.

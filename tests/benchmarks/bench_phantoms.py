@@ -128,8 +128,9 @@ def _interventions(truth: sk.SCM, learned: sk.SCM, count: int = 20, sample: int 
             if len(a) > 30 and len(b) > 30:
                 error = (a.var() / len(a) + b.var() / len(b)) ** 0.5
                 rows.append(abs(a.mean() - b.mean()) / max(error, 1e-9))
-    return pd.DataFrame([{"what": f"{count} interventions: largest difference of {len(rows)} means", "measure": "standard errors", "value": max(rows), "n": sample},
-                         {"what": "differences beyond 3.5 standard errors", "measure": "count", "value": int(np.sum(np.array(rows) > 3.5)), "n": len(rows)}])  # fmt: skip
+    gaps = np.array(rows)
+    found = {f"{count} interventions: largest difference of means": ("standard errors", gaps.max()), "beyond 3.5": ("count", (gaps > 3.5).sum())}
+    return pd.DataFrame([{"what": what, "measure": measure, "value": value, "n": len(gaps)} for what, (measure, value) in found.items()])
 
 
 def truth_range(truth: sk.SCM, factor: sk.Quantity) -> tuple[float, float]:
@@ -160,7 +161,8 @@ def _counterfactuals(phantom: sk.ChestPhantom, truth: sk.SCM, learned: sk.SCM) -
         else:
             exact = phantom.counterfactual_table(chosen, do, effect="total")[child]
             error = learned.counterfactual(chosen, do).edited[child] - exact
-            rows.append({"what": f"{child}: counterfactual", "measure": "RMSE / SD", "value": float((error**2).mean() ** 0.5 / table[child].std()), "n": len(chosen)})
+            skill = float((error**2).mean() ** 0.5 / table[child].std())
+            rows.append({"what": f"{child}: counterfactual", "measure": "RMSE / SD", "value": skill, "n": len(chosen)})
     return pd.DataFrame(rows)
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from synthkit.causal.abduction import level_intervals, predict, rare
+from synthkit.causal.codes import coded, complete, known, named, set_column, within
+from synthkit.causal.noise import Array
+from synthkit.causal.result import TableCounterfactual
+from synthkit.causal.scm import SCM
+from synthkit.causal.step import Step
 from synthkit.core import randomness
 from synthkit.core.schema import Category, Factor
-from synthkit.core.scm import SCM
-from synthkit.core.scm_abduction import level_intervals, predict, rare
-from synthkit.core.scm_codes import coded, complete, known, named, set_column, within
-from synthkit.core.scm_noise import Array
-from synthkit.core.scm_result import TableCounterfactual
-from synthkit.core.scm_step import Step
 from synthkit.errors import SchemaError
 
 EFFECTS = ("total", "direct")

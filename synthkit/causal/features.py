@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from synthkit.core.scm_noise import Array
+from synthkit.causal.noise import Array
 
 KNOTS = 5
 # Light: a column of unit spread is drawn to zero as by a normal prior with a standard deviation of three.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from synthkit.core.scm_noise import Array
+from synthkit.causal.noise import Array
 
 FLAGS = {
     "not applicable": "{name}: set, but it does not apply in {some}, which stay blank",

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from synthkit.causal.noise import Array
 from synthkit.core.schema import Category, Factor, Schema
-from synthkit.core.scm_noise import Array
 from synthkit.errors import DataError, SchemaError
 
 
@@ -41,7 +41,8 @@ def coded(factor: Factor, column: pd.Series) -> Array:
 def named(factor: Factor, values: Array, index: pd.Index) -> pd.Series:
     """The column that (N,) codes stand for."""
     if isinstance(factor, Category):
-        return pd.Series([None if np.isnan(v) else factor.levels[int(v)] for v in values], index=index, dtype=object)
+        names = np.array([*factor.levels, None], object)
+        return pd.Series(names[np.nan_to_num(values, nan=len(factor.levels)).astype(int)], index=index, dtype=object)
     return pd.Series(values, index=index)
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthkit.core.mechanisms import Mechanism
+from synthkit.causal.codes import reach, within
+from synthkit.causal.mechanisms import Mechanism
+from synthkit.causal.noise import Array
 from synthkit.core.schema import Category, Factor, Quantity
-from synthkit.core.scm_codes import reach, within
-from synthkit.core.scm_noise import Array
 
 RARE = 0.005
 # A noise that is known to within this share of its law counts as known.

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from synthkit.core.mechanisms import Mechanism
-from synthkit.core.scm_features import Predictor
-from synthkit.core.scm_noise import Array, Law, law, noises_between
+from synthkit.causal.features import Predictor
+from synthkit.causal.mechanisms import Mechanism
+from synthkit.causal.noise import Array, Law, law, noises_between
 
 NORMAL = law("normal")
 KNOTS = 400

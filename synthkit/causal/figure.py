@@ -2,8 +2,8 @@
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from synthkit.core.graph import CausalGraph
-from synthkit.core.scm_layout import Layout, layered
+from synthkit.causal.graph import CausalGraph
+from synthkit.causal.layout import Layout, layered
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

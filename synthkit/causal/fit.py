@@ -4,15 +4,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from synthkit.causal.codes import coded, complete, known
+from synthkit.causal.features import PENALTY, Candidate, CumulativeLogit, Predictor, candidates, simplest
+from synthkit.causal.graph import CausalGraph
+from synthkit.causal.learned import NORMAL, LocationScale, OrderedLevels, Shape
+from synthkit.causal.mechanisms import Mechanism
+from synthkit.causal.noise import Array
+from synthkit.causal.scm import SCM
 from synthkit.core import randomness
-from synthkit.core.graph import CausalGraph
-from synthkit.core.mechanisms import Mechanism
 from synthkit.core.schema import Category, Factor, Quantity
-from synthkit.core.scm import SCM
-from synthkit.core.scm_codes import coded, complete, known
-from synthkit.core.scm_features import PENALTY, Candidate, CumulativeLogit, Predictor, candidates, simplest
-from synthkit.core.scm_learned import NORMAL, LocationScale, OrderedLevels, Shape
-from synthkit.core.scm_noise import Array
 from synthkit.errors import FitError
 
 ROWS_PER_COLUMN = 10
@@ -83,7 +83,7 @@ def location_scale(factor: Quantity, values: Array, codes: Array, choices: list[
     under, over = values <= factor.low, values >= factor.high
     draws = randomness.generator(0, "fit", f"factor.{factor.name}").random(len(values))
     # A cut-off lower tail would look like the skew of a logarithm.
-    logs = len(choices) > 1 and values.min() > 0 and under.mean() < FEW and _logs_fit_better(values, codes, choices)
+    logs = bool(len(choices) > 1 and values.min() > 0 and under.mean() < FEW) and _logs_fit_better(values, codes, choices)
     latent, weights = values, np.ones(len(values))
     for _ in range(ROUNDS if under.any() or over.any() else 2):
         scaled = np.log(latent) if logs else latent
@@ -97,7 +97,7 @@ def location_scale(factor: Quantity, values: Array, codes: Array, choices: list[
 
 
 def _logs_fit_better(values: Array, codes: Array, choices: list[Candidate]) -> bool:
-    return _misfit(np.log(values), codes, choices) + 2 * np.log(values).sum() < _misfit(values, codes, choices)
+    return bool(_misfit(np.log(values), codes, choices) + 2 * np.log(values).sum() < _misfit(values, codes, choices))
 
 
 def _misfit(values: Array, codes: Array, choices: list[Candidate]) -> float:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from synthkit.causal.codes import coded, named, set_column, within
+from synthkit.causal.graph import CausalGraph
+from synthkit.causal.mechanisms import Constant, Mechanism
+from synthkit.causal.noise import Array
 from synthkit.core import randomness
-from synthkit.core.graph import CausalGraph
-from synthkit.core.mechanisms import Constant, Mechanism
-from synthkit.core.scm_codes import coded, named, set_column, within
-from synthkit.core.scm_noise import Array
 from synthkit.errors import SchemaError
 
 if TYPE_CHECKING:
-    from synthkit.core.scm_counterfactual import TableCounterfactual
+    from synthkit.causal.counterfactual import TableCounterfactual
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,7 +70,7 @@ class SCM:
         Raises:
             SchemaError: an unknown factor, value or effect, or a column is lacking.
         """
-        from synthkit.core.scm_counterfactual import counterfactual
+        from synthkit.causal.counterfactual import counterfactual
 
         return counterfactual(self, table, do, effect=effect, seed=seed)
 

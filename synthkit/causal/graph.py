@@ -13,7 +13,7 @@ from synthkit.errors import SchemaError
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from synthkit.core.scm import SCM
+    from synthkit.causal.scm import SCM
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -85,7 +85,7 @@ class CausalGraph:
             SchemaError: a column is lacking, or an impossible value.
             FitError: too few rows for a factor.
         """
-        from synthkit.core.scm_fit import fit
+        from synthkit.causal.fit import fit
 
         return fit(self, table)
 
@@ -96,7 +96,7 @@ class CausalGraph:
             set_to: factors to show as set by an intervention. moved: factors to show as having followed.
             notes: {factor: text} below its name.
         """
-        from synthkit.core.scm_figure import draw
+        from synthkit.causal.figure import draw
 
         return draw(self, set_to=set_to, moved=moved, notes=notes or {})
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthkit.core.scm_noise import Array, Law, law, noises_between
+from synthkit.causal.noise import Array, Law, law, noises_between
 
 
 class Mechanism(ABC):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from synthkit.core.graph import CausalGraph
+from synthkit.causal.graph import CausalGraph
+from synthkit.causal.step import FLAGS, Step
 from synthkit.core.result import Section
 from synthkit.core.schema import Category, Factor, Quantity
-from synthkit.core.scm_step import FLAGS, Step
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
