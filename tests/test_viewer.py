@@ -325,7 +325,7 @@ def test_importing_the_viewer_imports_no_viewer():
 NOTEBOOK = """import numpy as np
 from synthkit.widgets.viewer import view
 # White where it is right, in front and below: each plane shows that corner white.
-values = np.full((24, 40, 32), -.4, np.float32)
+values = np.full((24, 40, 32), -.6, np.float32)
 values[:14, :24, :19] = 1
 """
 

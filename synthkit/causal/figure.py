@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLUMN, ROW, HEIGHT, HEAD = 56, 58, 38, 8
+PAGE = 900  # pixels that a notebook cell shows
 SET, MOVED, STILL = "#b2182b", "#fddbc7", "#f7f9fb"
 FADED, PLAIN, ACTIVE = "#d9d9d9", "#8a99a8", "#d6604d"
 Point = tuple[float, float]
@@ -32,16 +33,20 @@ def draw(graph: CausalGraph, *, set_to: Collection[str], moved: Collection[str],
         x=[at[name][0] for name in graph.order], y=[at[name][1] for name in graph.order], mode="markers", marker=dict(size=30, opacity=0),
         hovertext=[f"{name}: {', '.join(graph.before(name)) or 'no causes'}" for name in graph.order], hoverinfo="text",
     ))  # fmt: skip
-    for name in graph.order:
-        note = f"<br><span style='font-size:10px'>{notes[name]}</span>" if name in notes else ""
-        figure.add_annotation(x=at[name][0], y=at[name][1], text=name + note, showarrow=False, font=dict(size=12, color="white" if name in set_to else "#222"))
     right, bottom = max(x for x, _ in at.values()) + width / 2 + 10, max(y for _, y in at.values()) + HEIGHT / 2 + 10
+    natural = right + width / 2 + 50
+    # Letters shrink with the boxes where many layers would not fit a page.
+    shrunk = min(1.0, PAGE / natural)
+    for name in graph.order:
+        note = f"<br><span style='font-size:{10 * shrunk:.1f}px'>{notes[name]}</span>" if name in notes else ""
+        font = dict(size=12 * shrunk, color="white" if name in set_to else "#222")
+        figure.add_annotation(x=at[name][0], y=at[name][1], text=name + note, showarrow=False, font=font)
     figure.update_xaxes(visible=False, range=[-width / 2 - 10, right], fixedrange=True)
     figure.update_yaxes(visible=False, range=[bottom, -HEIGHT / 2 - 10], fixedrange=True)
     legend = " · ".join((["red: set", "pink: moved with it"] if set_to else []) + (["dashed: decides whether the factor applies"] if _gates(graph) else []))
     return figure.update_layout(
         shapes=shapes, title=dict(text="Causal graph", subtitle_text=legend), plot_bgcolor="white", showlegend=False,
-        width=int(right + width / 2 + 50), height=int(bottom + HEIGHT / 2 + 110), margin=dict(l=20, r=20, t=80, b=20),
+        width=int(natural * shrunk), height=int(bottom + HEIGHT / 2 + 110), margin=dict(l=20, r=20, t=80, b=20),
     )  # fmt: skip
 
 

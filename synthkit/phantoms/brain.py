@@ -41,7 +41,10 @@ class BrainPhantom(Phantom):
     """Registered T1, T2, FLAIR and CT volumes of heads drawn from a known causal model, with their clinical record.
 
     Volumes (D, H, W) lie as the loaders turn them: slices from the feet up, rows to the back, columns to the patient's
-    left. T1 is taken after contrast agent, which only a tumour takes up (`enhancement`).
+    left; the places of a tumour (x to the left, y to the back, z up, in mm) are seen from the middle of the brain. Scanner
+    A is a 1.5 T, B a 3 T system. T1 is taken after contrast agent, which only a tumour takes up (`enhancement`); a tumour
+    replaces tissue and pushes nothing aside. Brain, ventricles, lesions, tumour and skull hold exactly the volumes that the
+    factors name (see `volumes`), and an edit of one leaves the others as they are.
 
     Args:
         size: voxels per side of a cube of 224 mm, 32..128.

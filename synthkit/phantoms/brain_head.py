@@ -62,8 +62,9 @@ def inner_skull(frame: Frame) -> Skull:
     under_tentorium = z - (-8 - 0.34 * (y - 18) - 0.16 * lateral)
     canal = torch.maximum(around_stem(frame) - CANAL_MM, z + 60)
     vault = -join(-dome, -join(base, petrous, width=14), width=18)  # what both share, with a rounded edge
+    ridge = torch.maximum((petrous + 1.5).abs() - 2 + 0.12 * (under_tentorium + 4), torch.maximum(under_tentorium + 4, 17 - lateral))
     floor = torch.maximum(base, torch.minimum(-under_tentorium, -petrous))
-    return Skull(dome, join(vault, canal, width=8), floor, torch.maximum(dome, torch.maximum(under_tentorium, petrous + 3)))
+    return Skull(dome, torch.maximum(join(vault, canal, width=8), -ridge), floor, torch.maximum(dome, torch.maximum(under_tentorium, petrous + 3)))
 
 
 def head(frame: Frame, skull: Skull, shift: Tensor, nuisance: Nuisance, male: Tensor) -> Head:
