@@ -1,6 +1,11 @@
 """Shared by all tests: fixed randomness for hypothesis, one thread per process, and the rule for what is missing."""
 import os
+import socket
+import subprocess
+import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +55,24 @@ def browser(need: Callable[[bool, str], None]):
         chromium = playwright.chromium.launch(executable_path=path, headless=True, args=flags)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A JupyterLab server on a folder of its own; answers its address and that folder."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_DATA_DIR": str(tmp_path / "data")}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token=", "--allow-root",
+               f"--ServerApp.root_dir={tmp_path}", "--LabApp.news_url=None"]  # fmt: skip
+    server = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=2)
+            break
+        except OSError:
+            time.sleep(0.5)
+    yield f"http://127.0.0.1:{port}", tmp_path
+    server.terminate()
+    server.wait(timeout=30)

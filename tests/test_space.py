@@ -47,6 +47,13 @@ def test_eight_bit_images_are_exact_on_the_sixteen_bit_scale():
     assert torch.allclose(wide.to_float(moved), eight.to_float(raw), atol=1e-7)
 
 
+def test_channels_beside_houndsfield_units_share_a_signed_scale():
+    mixed = Space((2, 2), (Channel("T1", high=255), Channel("CT", low=-1000, high=1200, unit="HU")))
+    wide = mixed.sixteen_bit()
+    assert wide.dtype == np.int16 and wide.channels[0].high == 32767 and wide.channels[1] == mixed.channels[1]
+    assert wide.to_float(wide.to_raw(torch.ones(1, 2, 2, 2))).max() == 1
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_joining_eight_and_sixteen_bits_changes_no_picture(seed):
     rng = np.random.default_rng(seed)

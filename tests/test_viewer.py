@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 from plotly.graph_objects import Figure
 from scipy import ndimage
-from test_notebooks_in_lab import lab  # noqa: F401
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.provenance import Provenance
@@ -371,7 +370,7 @@ def bright_corner(tile):
 
 
 @pytest.mark.slow
-def test_a_marked_corner_appears_in_its_corner_and_no_request_leaves_the_machine(lab, browser):  # noqa: F811
+def test_a_marked_corner_appears_in_its_corner_and_no_request_leaves_the_machine(lab, browser):
     address, folder = lab
     page, outside, errors = browser.new_page(viewport={"width": 1500, "height": 1500}), [], []
     page.on("request", lambda request: outside.append(request.url) if request.url.startswith("http") and "127.0.0.1" not in request.url else None)

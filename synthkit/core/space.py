@@ -101,7 +101,9 @@ class Space:
 
     def sixteen_bit(self) -> "Space":
         """This space with unitless channels on the full 16-bit scale: how generated images are stored."""
-        wide = [c if c.unit else replace(c, low=0.0, high=65535.0) for c in self.channels]
+        # Beside a channel in HU, which needs a sign, fifteen bits are left.
+        top = 32767.0 if any(c.unit and c.low < 0 for c in self.channels) else 65535.0
+        wide = [c if c.unit else replace(c, low=0.0, high=top) for c in self.channels]
         return replace(self, channels=tuple(wide))
 
     def matches(self, other: "Space") -> bool:
