@@ -350,6 +350,174 @@ def test_a_multi_frame_file_is_a_volume_by_its_frame_positions(tmp_path):
     assert np.array_equal(cohort.images.raw()[0, 0], frames[[1, 2, 0]].astype(int) - 1000)
 
 
+# ---- which way a volume lies
+
+STEPS = (3.0, 0.9, 0.7)  # millimetres upward, to the back, to the left
+RIGHT_FRONT_BOTTOM = (0, 0, 0)
+ACQUIRED = {  # where the rows and the columns of a slice point: x to the left, y to the back, z upward
+    "axial": ([1, 0, 0], [0, 1, 0]),
+    "axial prone": ([-1, 0, 0], [0, -1, 0]),
+    "axial feet first": ([-1, 0, 0], [0, 1, 0]),
+    "axial mirrored": ([1, 0, 0], [0, -1, 0]),
+    "coronal": ([1, 0, 0], [0, 0, -1]),
+    "coronal from the back": ([-1, 0, 0], [0, 0, -1]),
+    "sagittal": ([0, 1, 0], [0, 0, -1]),
+    "sagittal upside down": ([0, -1, 0], [0, 0, 1]),
+}
+
+
+def patient() -> np.ndarray:
+    """Hounsfield units, different in every voxel, on the axes of the viewer; a metal block marks the corner at the right, front and bottom."""
+    values = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+    values[:2, :2, :2] = 3000
+    return values
+
+
+def tilt(degrees: float) -> np.ndarray:
+    """Rotation about the axis from right to left."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+
+
+def acquired(rows: list[float], columns: list[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The patient cut into slices: values (slice, row, column), the place of each slice's first pixel, and steps along the three axes."""
+    axes = np.array([np.cross(rows, columns), columns, rows])
+    across, size = np.array(STEPS[::-1]), np.array(patient().shape[::-1])
+    first = np.where(axes.sum(0) < 0, (size - 1) * across, 0)
+    shape, steps = np.abs(axes) @ size, np.abs(axes) @ across
+    points = first + np.einsum("asrc,ax->srcx", np.indices(shape), axes * steps[:, None])
+    x, y, z = np.moveaxis(np.rint(points / across).astype(int), -1, 0)
+    return patient()[z, y, x], points[:, 0, 0], steps
+
+
+def scan(folder: Path, name: str, *, degrees: float = 0, descending: bool = False) -> None:
+    """The patient as a CT series in one of the ways above."""
+    folder.mkdir(exist_ok=True)
+    (slices, places, steps), uid, turned = acquired(*ACQUIRED[name]), generate_uid(), tilt(degrees)
+    for number, (pixels, place) in enumerate(zip(slices, places)):
+        write(
+            folder / f"{len(slices) - number if descending else number}.dcm", pixels, modality="CT", SeriesInstanceUID=uid, PatientID=name,
+            ImagePositionPatient=[round(c, 5) for c in turned @ place],
+            ImageOrientationPatient=[round(float(c), 6) for axis in ACQUIRED[name] for c in turned @ axis],
+            PixelSpacing=[*steps[1:]], RescaleSlope=1, RescaleIntercept=0,
+        )  # fmt: skip
+
+
+def frames_of(name: str) -> tuple[np.ndarray, list[Dataset], Dataset]:
+    """The patient as pixels and functional groups of one multi-frame file: each frame's own, and what they share."""
+    slices, places, steps = acquired(*ACQUIRED[name])
+    own = [item(PlanePositionSequence=Sequence([item(ImagePositionPatient=[*place])])) for place in places]
+    shared = item(
+        PlaneOrientationSequence=Sequence([item(ImageOrientationPatient=[float(c) for axis in ACQUIRED[name] for c in axis])]),
+        PixelMeasuresSequence=Sequence([item(PixelSpacing=[*steps[1:]])]),
+        PixelValueTransformationSequence=Sequence([item(RescaleSlope=1, RescaleIntercept=0, RescaleType="HU")]),
+    )
+    return slices, own, shared
+
+
+def write_frames(path: Path, slices: np.ndarray, own: list[Dataset], shared: Dataset) -> Path:
+    tags = {"PerFrameFunctionalGroupsSequence": Sequence(own), "SharedFunctionalGroupsSequence": Sequence([shared])}
+    return write(path, slices, modality="CT", **tags)
+
+
+def notes_on_axes(cohort) -> list[str]:
+    return [note for note in cohort.notes if "oblique" in note or "left" in note]
+
+
+@pytest.mark.parametrize("name", ACQUIRED)
+def test_a_series_lies_the_same_way_however_it_was_acquired(tmp_path, name):
+    scan(tmp_path, name)
+    cohort = load(tmp_path)
+    raw = cohort.images.raw()[0, 0]
+    assert raw[RIGHT_FRONT_BOTTOM] == 3000 and np.array_equal(raw, patient())
+    assert cohort.space.spacing_mm == pytest.approx(STEPS) and not notes_on_axes(cohort)
+
+
+@pytest.mark.parametrize("name", ["axial", "coronal"])
+def test_the_order_of_the_files_does_not_matter(tmp_path, name):
+    scan(tmp_path, name, descending=True)
+    assert np.array_equal(load(tmp_path).images.raw()[0, 0], patient())
+
+
+def test_series_of_every_kind_share_a_cohort(tmp_path):
+    for name in ACQUIRED:
+        scan(tmp_path / name, name)
+    cohort = load(tmp_path)
+    assert len(cohort) == len(ACQUIRED) and cohort.space.spacing_mm == pytest.approx(STEPS)
+    assert (cohort.images.raw()[:, 0] == patient()).all()
+
+
+def test_a_turned_series_is_resampled_along_its_new_axes(tmp_path):
+    scan(tmp_path, "sagittal")
+    assert load(tmp_path, spacing_mm=(1.5, 0.45, 0.35)).space.size == (8, 10, 12)
+
+
+@pytest.mark.parametrize("name", ["axial prone", "coronal", "sagittal"])
+def test_a_multi_frame_file_is_turned_too(tmp_path, name):
+    cohort = load(write_frames(tmp_path / "a.dcm", *frames_of(name)))
+    assert np.array_equal(cohort.images.raw()[0, 0], patient())
+    assert cohort.space.spacing_mm == pytest.approx(STEPS) and not notes_on_axes(cohort)
+
+
+@pytest.mark.parametrize("name", ["axial", "coronal", "sagittal"])
+def test_an_oblique_series_takes_the_nearest_axes_and_says_so(tmp_path, name):
+    scan(tmp_path / "slightly", name, degrees=8)
+    assert not notes_on_axes(load(tmp_path))
+    scan(tmp_path / "clearly", name, degrees=-25)
+    cohort = load(tmp_path)
+    assert (cohort.images.raw()[:, 0] == patient()).all()
+    (note,) = notes_on_axes(cohort)
+    assert note.startswith("1 of 2 volumes") and "25°" in note
+
+
+def test_the_same_oblique_volume_is_the_same_as_nifti(tmp_path):
+    import nibabel
+
+    scan(tmp_path / "dicom", "coronal", degrees=25)
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag([-1, -1, 1]) @ tilt(25) @ np.diag(STEPS[::-1])
+    image = nibabel.Nifti1Image(patient().transpose(2, 1, 0), affine)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    dicom, nifti = load(tmp_path / "dicom"), load(tmp_path / "a.nii.gz")
+    assert nifti.space.spacing_mm == pytest.approx(STEPS) and nifti.images.raw()[0, 0][RIGHT_FRONT_BOTTOM] == nifti.images.raw().max()
+    assert notes_on_axes(dicom) == notes_on_axes(nifti) != []
+
+
+@pytest.mark.parametrize("missing", ["orientation", "positions", "common plane"])
+def test_without_an_orientation_the_axes_stay_and_the_sides_are_unknown(tmp_path, missing):
+    slices, own, shared = frames_of("coronal")
+    if missing == "orientation":
+        del shared.PlaneOrientationSequence
+    elif missing == "positions":
+        del own[0].PlanePositionSequence
+    else:
+        own[-1].PlaneOrientationSequence = Sequence([item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])])
+    cohort = load(write_frames(tmp_path / "a.dcm", slices, own, shared))
+    assert np.array_equal(cohort.images.raw()[0, 0], slices)
+    (note,) = notes_on_axes(cohort)
+    assert "1 of 1" in note and "not known" in note
+
+
+def test_planes_of_two_kinds_in_one_series_are_two_volumes(tmp_path):
+    for name in ("axial", "coronal"):
+        scan(tmp_path / name, name)
+    uid = generate_uid()
+    for path in tmp_path.rglob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        ds.SeriesInstanceUID = uid
+        ds.save_as(path)
+    assert (load(tmp_path).images.raw()[:, 0] == patient()).all() and len(load(tmp_path)) == 2
+
+
+def test_films_are_not_turned(tmp_path):
+    cohort = load(write(tmp_path / "a.dcm", ramp(), ImageOrientationPatient=[-1, 0, 0, 0, 0, 1], ImagePositionPatient=[0, 0, 0]))
+    assert (np.diff(cohort.images.raw()[0, 0].astype(int).ravel()) >= 0).all() and not notes_on_axes(cohort)
+
+
+# ---- millimetres of a film
+
+
 def test_millimetres_at_the_detector_are_not_those_of_the_patient(tmp_path):
     assert load(write(tmp_path / "a.dcm", ramp(), ImagerPixelSpacing=[0.2, 0.2])).space.spacing_mm is None
     assert load(write(tmp_path / "b.dcm", ramp(), PixelSpacing=[0.2, 0.2], ImagerPixelSpacing=[0.2, 0.2])).space.spacing_mm is None
@@ -442,6 +610,8 @@ def test_the_real_ct_series_is_one_volume_with_the_spacing_of_its_positions(real
     assert len(cohort) == 1 and cohort.space.size == (17, 128, 88)
     assert cohort.space.spacing_mm == pytest.approx((np.diff(places).mean(), *map(float, headers[0].PixelSpacing)))
     ordered = np.stack([h.pixel_array for h in sorted(headers, key=lambda h: float(h.ImagePositionPatient[2]))]).astype(float)
+    assert [*headers[0].ImageOrientationPatient] == [-1, 0, 0, 0, -1, 0]  # stored with columns to the right and rows to the front
+    ordered = ordered[:, ::-1, ::-1]
     assert np.corrcoef(ordered.ravel(), cohort.images.raw()[0, 0].ravel())[0, 1] > 0.99
 
 

@@ -1,7 +1,8 @@
 """DICOM files as pictures: a CT, MR or PET series is one volume; every other frame is an image of its own.
 
 A multi-frame CT, MR or PET file is a volume too (in stored order and without a slice distance where it states no
-positions). Frames of a cine (ultrasound, angiography) are separate images of the same patient.
+positions). Volumes are turned to the axes of the viewer where the files say how they lie. Frames of a cine
+(ultrasound, angiography) are separate images of the same patient.
 """
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,8 @@ from synthkit.core.space import Channel
 from synthkit.data.dicom_decode import Frames, decode, group
 from synthkit.data.dicom_header import Header, facts, join_keys, numbers, patient, personal_words
 from synthkit.data.dicom_pixels import Window, channel_name, stored
-from synthkit.data.dicom_volume import STACKED, geometry, stacks
+from synthkit.data.dicom_volume import STACKED, affine, geometry, stacks
+from synthkit.data.orientation import oblique_degrees, turn
 from synthkit.data.picture import Job, Picture, Unreadable, colour, require_content
 
 
@@ -42,6 +44,20 @@ def _picture(header: Header, pixels: np.ndarray, channels: tuple, spacing: tuple
     )  # fmt: skip
 
 
+def _volume(header: Header, frames: Frames, spacing: tuple[float, ...], orientation: tuple[float, ...], window: Window | None) -> Picture:
+    """Slices in the order of their positions as a volume on the axes of the viewer, or on its own where no orientation is given."""
+    from nibabel.orientations import apply_orientation
+
+    values, oblique = frames.values, None
+    if orientation:
+        directions = affine(orientation)
+        to_viewer = turn(directions)
+        values, oblique = apply_orientation(values, to_viewer), oblique_degrees(directions)
+        spacing = tuple(spacing[i] for i in np.argsort(to_viewer[:, 0]))
+    pixels, channels = stored(values, frames, window=window)
+    return replace(_picture(header, pixels, channels, spacing), oblique_degrees=oblique)
+
+
 def _read_series(stack: list[Header], window: Window | None) -> list[Picture]:
     """Slices of one stack as a volume (D, H, W)."""
     plan = geometry([h.numbers("ImagePositionPatient") for h in stack], stack[0].numbers("ImageOrientationPatient"))
@@ -55,8 +71,8 @@ def _read_series(stack: list[Header], window: Window | None) -> list[Picture]:
     if len({frames.values.shape for frames in slices}) > 1 or slices[0].values.ndim != 3 or len(slices[0].values) != 1:
         raise Unreadable("slices of its series differ in size or hold colours")
     values = np.concatenate([frames.values for frames in slices])
-    pixels, channels = stored(values, slices[0], window=window)
-    volume = _picture(ordered[0], pixels, channels, (plan.distance_mm or 0, *_plane_spacing(ordered[0].numbers("PixelSpacing"))))
+    spacing = (plan.distance_mm or 0, *_plane_spacing(ordered[0].numbers("PixelSpacing")))
+    volume = _volume(ordered[0], replace(slices[0], values=values), spacing, ordered[0].numbers("ImageOrientationPatient"), window)
     keys = {key: value for key, value in volume.keys.items() if key != "SOPInstanceUID"}
     # Which slice comes first depends on none of the others' names, so a volume keeps its id when a folder is renamed.
     return [replace(volume, files=tuple(h.file for h in ordered), identity=f"volume {volume.identity}", keys=keys)]
@@ -88,15 +104,16 @@ def _frame(frames: Frames, number: int, window: Window | None) -> tuple[np.ndarr
 
 
 def _multi_frame_volume(header: Header, frames: Frames, window: Window | None) -> Picture:
-    dataset, values = frames.dataset, frames.values
-    planes = [group(dataset, i, "PlanePositionSequence") for i in range(len(values))]
-    turned = group(dataset, 0, "PlaneOrientationSequence")
-    distance = 0.0
-    if turned is not None and all(plane is not None for plane in planes):
-        plan = geometry([numbers(plane, "ImagePositionPatient") for plane in planes], numbers(turned, "ImageOrientationPatient"))
-        values, distance = values[list(plan.order)], plan.distance_mm or 0.0
-    pixels, channels = stored(values, frames, window=window)
-    return _picture(header, pixels, channels, (distance, *_spacing(frames, (0, 0))))
+    dataset, numbered = frames.dataset, range(len(frames.values))
+    planes = [group(dataset, i, "PlanePositionSequence") for i in numbered]
+    turned = [group(dataset, i, "PlaneOrientationSequence") for i in numbered]
+    distance, orientation = 0.0, ()
+    if None not in (*planes, *turned):
+        directions = [numbers(plane, "ImageOrientationPatient") for plane in turned]
+        plan = geometry([numbers(plane, "ImagePositionPatient") for plane in planes], directions[0])
+        frames, distance = replace(frames, values=frames.values[list(plan.order)]), plan.distance_mm or 0.0
+        orientation = directions[0] if np.ptp(directions, axis=0).max() < 0.01 else ()
+    return _volume(header, frames, (distance, *_spacing(frames, (0, 0))), orientation, window)
 
 
 def _spacing(frames: Frames, unknown: tuple[float, float] | None = None) -> tuple[float, ...] | None:

@@ -1,4 +1,4 @@
-"""Which slices make a volume, in what order, how far apart: from their positions, never from SliceThickness."""
+"""Which slices make a volume, in what order, how far apart, which way: from their positions, never from SliceThickness."""
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +61,18 @@ def _phases(group: list[Header]) -> list[list[Header]]:
     for header in group:
         parts[tuple(header.text(keyword) for keyword in PHASES)].append(header)
     return list(parts.values())
+
+
+def affine(orientation: Sequence[float]) -> np.ndarray:
+    """(4, 4) directions of the axes of slices that `geometry` has ordered: (slice, row, column) in the columns, as NIfTI states them.
+
+    Args:
+        orientation: ImageOrientationPatient: cosines of the rows, then of the columns, to the left, to the back and up.
+    """
+    along_rows, along_columns = np.reshape(orientation, (2, 3))
+    directions = np.eye(4)
+    directions[:3, :3] = np.column_stack([np.cross(along_rows, along_columns), along_columns, along_rows])
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ directions
 
 
 def geometry(positions: Sequence[Sequence[float]], orientation: Sequence[float]) -> Geometry:

@@ -1,4 +1,4 @@
-"""NIfTI volumes, turned to one orientation: slices from the feet up, rows to the back, columns to the patient's left (as axial DICOM)."""
+"""NIfTI volumes, turned to one orientation: slices from the feet up, rows to the back, columns to the patient's left (as DICOM)."""
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from synthkit.core.files import file_digest
 from synthkit.core.space import Channel
+from synthkit.data.orientation import oblique_degrees, turn
 from synthkit.data.picture import Picture, Unreadable, grey, require_content
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -29,13 +30,11 @@ def read_nifti(path: Path, file: str, *, window: tuple[float, float] | None = No
         raise Unreadable("it is no NIfTI file, or damaged from the start") from None
     except (OSError, EOFError, ValueError) as error:
         raise Unreadable("it is truncated or damaged") from error
-    return [Picture(pixels, (channel,), (file,), file_digest(path), spacing_mm=spacing)]
+    return [Picture(pixels, (channel,), (file,), file_digest(path), spacing_mm=spacing, oblique_degrees=oblique_degrees(image.affine))]
 
 
 def volume(image: Any, *, window: tuple[float, float] | None = None) -> tuple[np.ndarray, Channel, tuple[float, ...] | None]:
     """A nibabel image as stored pixels (1, [D,] H, W), its channel and its spacing in mm (None where the header states none)."""
-    import nibabel
-
     if len(image.shape) > 3 and any(n > 1 for n in image.shape[3:]):
         raise Unreadable(f"it holds {' x '.join(map(str, image.shape))} values; synthkit reads one 3D volume a file")
     if np.prod(image.shape, dtype=float) > MOST_VOXELS:
@@ -43,11 +42,8 @@ def volume(image: Any, *, window: tuple[float, float] | None = None) -> tuple[np
     if image.get_data_dtype().fields or len(image.shape) < 3:
         raise Unreadable("it holds colours or no image")
     image = image.slicer[(..., *(0,) * (len(image.shape) - 3))] if len(image.shape) > 3 else image
-    to_lps = nibabel.orientations.ornt_transform(
-        nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(("L", "P", "S"))
-    )  # fmt: skip
-    turned = image.as_reoriented(to_lps)
-    values = np.asarray(turned.dataobj).transpose(2, 1, 0)
+    turned = image.as_reoriented(turn(image.affine))
+    values = np.asarray(turned.dataobj)
     require_content(values)
     spacing = _spacing(turned)
     if len(values) == 1:
@@ -58,6 +54,6 @@ def volume(image: Any, *, window: tuple[float, float] | None = None) -> tuple[np
 
 def _spacing(image: Any) -> tuple[float, ...] | None:
     unit = image.header.get_xyzt_units()[0]
-    steps = tuple(float(step) * MILLIMETRES[unit] for step in image.header.get_zooms()[:3])[::-1]
+    steps = tuple(float(step) * MILLIMETRES[unit] for step in image.header.get_zooms()[:3])
     unstated = unit == "unknown" and set(steps) == {1.0}
     return None if unstated or min(steps) <= 0 else steps

@@ -29,6 +29,8 @@ class Picture:
         facts: columns for the clinical table.
         patient: who it shows, still in the clear; None where unknown.
         names: words that identify the person; never stored.
+        oblique_degrees: of a volume on the axes of the viewer, the most by which one of them is off the anatomical axis that
+            it is named after; None where the file does not say how it lies, and the axes are as stored.
     """
 
     pixels: np.ndarray
@@ -40,6 +42,7 @@ class Picture:
     facts: Mapping[str, Any] = field(default_factory=dict)
     patient: str | None = None
     names: frozenset[str] = frozenset()
+    oblique_degrees: float | None = None
 
     @property
     def size(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from synthkit.core.space import Channel, Space
+from synthkit.data.orientation import notes_on_axes
 from synthkit.data.picture import COLOURS, Picture, Skip, kind_text
 from synthkit.errors import DataError
 
@@ -54,6 +55,7 @@ def stack(pictures: Sequence[Picture]) -> Block:
         # 255 * 257 = 65535: eight bits on the sixteen-bit scale.
         raw[number] = picture.pixels.astype(dtype) * 257 if picture.pixels.dtype == np.uint8 and dtype == np.uint16 else picture.pixels
     spacing, notes = _spacing(pictures)
+    notes += notes_on_axes(pictures)
     return Block(raw, Space(pictures[0].size, _channels(pictures[0].channels, raw), spacing), notes)
 
 

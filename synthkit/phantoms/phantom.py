@@ -93,6 +93,9 @@ class Phantom(ABC):
 
         return Schema(tuple(declared(node) for node in self.factors), sensitive=self.sensitive)
 
+    def _repr_html_(self) -> str:
+        return f"<h4>{self}</h4><p>{len(self.factors)} factors; all masks and counterfactuals are exact.</p>{self.schema._repr_html_()}"
+
     @property
     def scm(self) -> "SCM":
         """The causal model with its true equations; `.graph.fit(table)` learns them from data instead."""

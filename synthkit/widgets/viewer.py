@@ -23,7 +23,7 @@ def view(
 
     Volumes appear as three planes and a 3D rendering (NiiVue), images as a plotly figure that zooms. The patient's right
     is at the left of the picture, and letters name the edges: they hold where slices run upward, rows to the back and
-    columns to the patient's left, as `sk.load` reads NIfTI files and axial DICOM series (on the back).
+    columns to the patient's left, as `sk.load` turns NIfTI files and DICOM volumes that say how they lie.
 
     Args:
         source: a cohort (of several images the first is shown, and the caption says so: `cohort[i]` picks another), or an

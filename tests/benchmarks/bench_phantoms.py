@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_phantoms.py [--parts speed realism oracle causal volumes] [--subjects 200] [--device cpu] [--record]
 
-`realism` needs SYNTHKIT_DATA with nih-cxr64. `--record` writes the figures under results/.
+`realism` needs SYNTHKIT_DATA with nih-cxr64. `--record` writes the figures of these parts under results/.
 """
 import argparse
 import json
@@ -196,7 +196,9 @@ def main() -> None:
         name = torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine()
         facts = {"date": str(date.today()), "device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
         place = Path(__file__).parent / "results" / f"phantoms-{args.device}.json"
-        place.write_text(json.dumps(facts | {part: json.loads(table.to_json(orient="records")) for part, table in found.items()}, indent=1) + "\n")
+        before = json.loads(place.read_text()) if place.is_file() else {}
+        measured = {part: facts | {"rows": json.loads(table.to_json(orient="records"))} for part, table in found.items()}
+        place.write_text(json.dumps(before | measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":
