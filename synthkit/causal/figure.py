@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLUMN, ROW, HEIGHT, HEAD = 56, 58, 38, 8
-PAGE = 900  # pixels that a notebook cell shows
+PAGE = 840  # pixels that a notebook cell shows
 SET, MOVED, STILL = "#b2182b", "#fddbc7", "#f7f9fb"
 FADED, PLAIN, ACTIVE = "#d9d9d9", "#8a99a8", "#d6604d"
 Point = tuple[float, float]

@@ -12,7 +12,7 @@ from synthkit.phantoms.factor import Factor, apply_when
 if TYPE_CHECKING:
     from synthkit.phantoms.phantom import Phantom
 
-GRID = 17
+GRID = 33
 GOLDEN = (5**0.5 - 1) / 2
 REFINEMENTS = 18
 
