@@ -49,7 +49,7 @@ def test_doing_twice_is_doing_once_and_undoing_gives_the_first_bytes(phantom, ta
     age = float(table["age"].iloc[0])
     older = phantom.counterfactual_table(table.head(1), {"age": 89.0}, effect="total")
     back = phantom.counterfactual_table(older, {"age": age}, effect="total")
-    assert back.equals(table.head(1)) and torch.equal(phantom.render(back), phantom.render(table.head(1)))
+    assert back[list(table)].equals(table.head(1)) and torch.equal(phantom.render(back), phantom.render(table.head(1)))
 
 
 def test_a_row_alone_gives_the_bytes_it_has_in_any_batch_or_order(phantom, table):
@@ -320,3 +320,16 @@ def test_foreign_tables_and_cohorts_are_refused(phantom, table):
         phantom.volumes(table.drop(columns="mmse"))
     with pytest.raises(DataError, match="was not drawn by"):
         phantom.labels(BrainPhantom(size=33).cohort(1))
+
+
+def test_what_no_voxel_shows_cannot_be_read():
+    phantom = BrainPhantom(size=32)
+    data = phantom.cohort(1, seed=2)
+    assert phantom.read(data, given=data, factor="mmse")["value"].isna().all()
+    assert phantom.read(data, given=data, factor="dementia")["value"].isna().all()
+
+
+def test_label_names_count_the_tissues():
+    phantom = BrainPhantom(size=32)
+    found = set(phantom.labels(phantom.factors_table(1, seed=0)).unique().tolist())
+    assert found <= set(phantom.label_names) and phantom.label_names[0] == "air"

@@ -1,8 +1,11 @@
 """The chest phantom: exact counterfactuals, measured factors, and physics against closed forms."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from synthkit.core.provenance import Provenance
 from synthkit.errors import DataError, SchemaError
 from synthkit.phantoms import physics
 from synthkit.phantoms.chest import ChestPhantom
@@ -52,7 +55,7 @@ def test_total_effect_moves_descendants_only_and_undoes_itself(phantom, table):
     assert older.loc[0, "bmi"] > table.loc[0, "bmi"]
     assert older.loc[0, "sex"] == table.loc[0, "sex"]
     back = phantom.counterfactual_table(older, {"age": age}, effect="total")
-    assert back.equals(table.head(1))
+    assert back[list(table)].equals(table.head(1)) and back.loc[0, "set_by_do"] == "age"
 
 
 def test_sizes_apply_only_where_the_finding_is(phantom, table):
@@ -226,9 +229,40 @@ def test_the_invented_disease_is_nowhere_unless_asked_for():
     assert 0.15 < asked.mean() < 0.35 and (ChestPhantom().factors_table(400, seed=0)["emerging"] == "absent").all()
 
 
+def test_what_was_set_stays_set(phantom):
+    data = phantom.cohort(12, seed=0)
+    dry = phantom.counterfactual(data, {"effusion": "absent"})
+    older = phantom.counterfactual(dry, {"age": 88.0}, effect="total")
+    assert (older.table["effusion"] == "absent").all() and set(older.table["set_by_do"]) == {"age effusion"}
+    jointly = phantom.counterfactual(data, {"effusion": "absent", "age": 88.0}, effect="total")
+    assert np.array_equal(older.images.raw(), jointly.images.raw())
+
+
+def test_a_set_value_that_does_not_apply_is_said(phantom):
+    data = phantom.cohort(12, seed=0)
+    filled = phantom.counterfactual(data, {"effusion_fill": 0.9})
+    without = int((data.table["effusion"] == "absent").sum())
+    assert filled.notes == (f"effusion_fill was set but does not apply in {without} of 12 images (it needs effusion = present).",)
+
+
 def test_cohorts_of_others_are_refused(phantom):
     data = phantom.cohort(2, seed=0)
-    with pytest.raises(DataError, match="was not drawn by"):
+    with pytest.raises(DataError, match="confounding=0.8"):
+        ChestPhantom(size=SIZE, confounding=0.0).counterfactual(data, {})
+    drawn_elsewhere = replace(data, provenance=Provenance("edited", "diffusion on chest phantom", recipe={"edit": 1}, parents=(data.provenance,)))
+    with pytest.raises(DataError, match="only its own images have exact counterfactuals"):
+        phantom.counterfactual(drawn_elsewhere, {})
+    both = data + phantom.cohort(2, seed=1)
+    assert np.array_equal(phantom.counterfactual(both, {}).images.raw(), both.images.raw())
+    with pytest.raises(DataError, match="neither a Cohort nor a table"):
+        phantom.masks(None)
+    with pytest.raises(SchemaError, match="no mapping"):
+        phantom.counterfactual(data, "effusion")
+    with pytest.raises(DataError, match="not finite or far outside"):
+        phantom.read(torch.full((2, 1, SIZE, SIZE), torch.nan), given=data, factor="age")
+    with pytest.raises(SchemaError, match="distinct values"):
+        phantom.sweep(data, "age", [])
+    with pytest.raises(DataError, match="drawn by a phantom with size=64"):
         ChestPhantom(size=32).counterfactual(data, {})
     foreign = data.table.assign(subject=["p1", "p2"])
     with pytest.raises(DataError, match="'p1' is none of the chest phantom's"):
@@ -246,7 +280,10 @@ def test_cohorts_of_others_are_refused(phantom):
         (lambda: ChestPhantom(size=5000), "32..512"),
         (lambda: ChestPhantom(emerging=-0.1), "outside 0..1"),
         (lambda: ChestPhantom(confounding=1.2), "outside 0..1"),
-        (lambda: ChestPhantom().factors_table(0, seed=0), "1 or more"),
+        (lambda: ChestPhantom().factors_table(0, seed=0), "subjects in 1..10000000"),
+        (lambda: ChestPhantom().factors_table(10**12, seed=0), "subjects in 1..10000000"),
+        (lambda: ChestPhantom().cohort(2, seed=1.5), "seed: 1.5 is not a whole number"),
+        (lambda: ChestPhantom(confounding="high"), "outside 0..1"),
     ],
 )
 def test_bad_recipes_are_refused(make, message):

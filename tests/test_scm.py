@@ -13,7 +13,10 @@ from synthkit.causal.layout import layered
 from synthkit.causal.mechanisms import Equation
 from synthkit.causal.noise import law, noises_between
 from synthkit.causal.scm import SCM
+from synthkit.core.cohort import Cohort
+from synthkit.core.provenance import Provenance
 from synthkit.core.schema import Category, Quantity, Schema
+from synthkit.core.space import Channel, Space
 from synthkit.errors import DataError, FitError, SchemaError
 
 PRESENCE = ("absent", "present")
@@ -180,6 +183,11 @@ def test_order_parents_and_descendants():
         (lambda: CausalGraph(SCHEMA, weight=["age"]), "unknown factor 'weight'; this schema has age, sex, bmi"),
         (lambda: CausalGraph(SCHEMA, bmi=["weight"]), "unknown factor 'weight'"),
         (lambda: CausalGraph(SCHEMA, bmi="age"), r"bmi: give its parents as a list, \['age'\]"),
+        (lambda: CausalGraph(SCHEMA, {"bmi": None}), "bmi: its parents are a NoneType; give a list of names"),
+        (lambda: CausalGraph(SCHEMA, [("bmi", ["age"])]), "the parents are a list; give a mapping"),
+        (lambda: CausalGraph(SCHEMA, "age"), "the parents are a str; give a mapping"),
+        (lambda: CausalGraph(None), "the schema is a NoneType; give a Schema"),
+        (lambda: CausalGraph(pd.DataFrame({"age": [50]})), "the schema is a DataFrame; give a Schema"),
         (lambda: CausalGraph(SCHEMA, bmi=["age", "age"]), "bmi: a parent is named twice"),
         (lambda: CausalGraph(SCHEMA, {"bmi": ["age"]}, bmi=["sex"]), "bmi: its parents are given twice"),
         (lambda: GRAPH.descendants(["weight"]), "unknown factor 'weight'"),
@@ -351,6 +359,15 @@ def test_the_result_is_a_section():
         (lambda t: TRUE.counterfactual(t.drop(columns=["bmi", "stage"]), {"age": 50}), "the table lacks bmi, stage; a causal model needs a column for every"),
         (lambda t: TRUE.do({"age": [30, 40]}), "do: age is set to .* give one value"),
         (lambda t: TRUE.do({"weight": 3}), "unknown factor"),
+        *((lambda t, do=do: TRUE.counterfactual(t, do), "do is a .*; give a mapping") for do in (None, "effusion", [("age", 80)])),
+        *((lambda t, do=do: TRUE.do(do), "do is a .*; give a mapping") for do in (None, "effusion", [("age", 80)])),
+        *(
+            (lambda t, value=value: TRUE.counterfactual(t, {"age": value}), "do: age is set to a .*; give")
+            for value in (np.array(80.0), lambda: 80, object(), {"mean": 80}, {80}, [[50]] * 5, 50j, pd.Timestamp(0))
+        ),
+        *((lambda t, value=value: TRUE.counterfactual(t, {"opacity": value}), "opacity is set to True, which is no number") for value in (True, [np.True_] * 5)),
+        (lambda t: TRUE.do({"opacity": True}), "opacity is set to True, which is no number"),
+        (lambda t: TRUE.do({"age": np.array(80.0)}), "do: age is set to .* give one value"),
         (lambda t: TRUE.sample(0, seed=0), "count: 0 is not a whole number of rows"),
         (lambda t: GRAPH.fit(t.drop(columns="age")), "the table lacks age"),
     ],
@@ -365,7 +382,67 @@ def test_an_empty_table_is_refused():
         TRUE.counterfactual(clinical(5)[:0], {"age": 50})
 
 
+@pytest.mark.parametrize("given", [None, {"age": [50]}, [1], "table.csv"])
+def test_what_is_no_table_is_refused(given):
+    for ask in (lambda: TRUE.counterfactual(given, {"age": 50}), lambda: GRAPH.fit(given)):
+        with pytest.raises(DataError, match=f"the table is a {type(given).__name__}; give a DataFrame or a Cohort"):
+            ask()
+
+
+def test_a_cohort_stands_for_its_table():
+    table = clinical(200)
+    raw = np.zeros((200, 1, 2, 2), np.uint8)
+    cohort = Cohort.of(raw, table, schema=SCHEMA, space=Space((2, 2), (Channel("x"),)), provenance=Provenance("synthetic", "equations"))
+    for scm in (TRUE, GRAPH.fit(cohort)):
+        expected = scm.counterfactual(cohort.table, {"age": 80}, seed=3).edited
+        pd.testing.assert_frame_equal(scm.counterfactual(cohort, {"age": 80}, seed=3).edited, expected, check_exact=True)
+
+
+def test_the_expected_share_of_changes_is_told_apart_from_the_most_probable_ones():
+    """P(present) rises from .2 to .5: three of eight absent ones turn, though absent stays the likelier in each."""
+    table = pd.DataFrame({"dose": [0.2] * 4, "answer": ["absent", "absent", "present", None]})
+    twin = one_category(lambda u, p: u < p).counterfactual(table, {"dose": 0.5})
+    row = twin.frame().set_index("factor").loc["answer"]
+    assert row["changed"] == 0 and row["expected_changed"] == pytest.approx((0.375 + 0.375 + 0) / 3)
+    assert np.isnan(twin.frame().set_index("factor").loc["dose", "expected_changed"])
+    (said,) = [note for note in twin.caveats() if "must not be averaged" in note]
+    assert said.startswith("answer: ") and ".probabilities" in said and ".do(...).sample(...)" in said
+    sure = one_category(lambda u, p: u < p).counterfactual(table, {"dose": 0.2})
+    assert not any("must not be averaged" in note for note in sure.caveats())
+
+
+def test_rounding_is_no_change():
+    schema = Schema((Quantity("age", 0, 100), Quantity("fev", 0, 8), Quantity("late", 0, 8)))
+    third = Equation(lambda e, age: 3 + e / 3 + age * 1e-13)
+    scm = SCM(
+        CausalGraph(schema, fev=["age"], late=["fev"]),
+        {"age": Equation(lambda e: 50 + e), "fev": third, "late": Equation(lambda e, fev: fev + e / 3)},
+    )
+    table = scm.sample(50, seed=0)
+    twin = scm.counterfactual(table, {"age": 80})
+    assert twin.moved == () and (twin.frame()["mean_change"][1:] == 0).all()
+    pd.testing.assert_frame_equal(twin.edited.drop(columns="age"), table.drop(columns="age"), check_exact=True)
+
+
+def test_a_model_shows_its_graph():
+    assert TRUE.figure(set_to=["age"], notes={"bmi": "seen"}).to_json() == GRAPH.figure(set_to=["age"], notes={"bmi": "seen"}).to_json()
+
+
+def test_an_inferred_schema_is_taken():
+    inferred = Schema.infer(TRUE.sample(200, seed=0))
+    assert CausalGraph(inferred, bmi=["age"]) == CausalGraph(inferred.schema, bmi=["age"])
+
+
 # Learning
+
+
+@pytest.mark.parametrize("child", ["dose", "answer"])
+def test_a_parent_of_a_single_level_leaves_the_intercept(child):
+    schema = Schema((Category("site", ("A",)), Quantity("dose", 0, 9), Category("answer", PRESENCE)))
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"site": "A", "dose": rng.normal(5, 1, 400), "answer": np.where(rng.random(400) < 0.3, "present", "absent")})
+    alone, given = (CausalGraph(schema, edges).fit(table).sample(50, seed=1) for edges in ({}, {child: ["site"]}))
+    pd.testing.assert_frame_equal(alone, given)
 
 
 def test_too_few_rows_are_refused_with_their_number():

@@ -179,15 +179,23 @@ def test_an_attribution_with_channels_shows_that_of_the_channel():
         (lambda: view(None), "NoneType"),
         (lambda: view(cohort()[[]]), "empty cohort"),
         (lambda: view(np.zeros((1, 1, 4, 4, 4))), "one image, not a batch"),
+        (lambda: view(np.zeros((2, 1, 8, 8))), "looks like a batch \\(N, 1, H, W\\); give one image, e.g. batch\\[0\\]"),
+        (lambda: view(torch.zeros(1, 1, 8, 8)), "looks like a batch"),
+        (lambda: view(np.zeros((8, 8, 3))), "\\(8, 8, 3\\): its channels stand last; move them to the front"),
+        (lambda: view(np.zeros((8, 8, 4))), "channels stand last"),
         (lambda: view(np.zeros(4)), "give \\(H, W\\)"),
         (lambda: view(np.zeros((0, 4))), "\\(0, 4\\)"),
-        (lambda: view(np.full((8, 4, 4), np.nan)), "128 of 128 values are NaN"),
+        (lambda: view(np.full((8, 4, 5), np.nan)), "160 of 160 values are NaN"),
         (lambda: view(np.array([["a"]])), "holds <U1 values"),
         (lambda: view(np.zeros((4, 4)), overlay=np.zeros((4, 5), bool)), "overlay has shape \\(4, 5\\), the image \\(4, 4\\)"),
         (lambda: view(np.zeros((4, 4)), overlay=np.full((4, 4), -1)), "labels are -1"),
         (lambda: view(np.zeros((4, 4)), overlay=np.full((4, 4), np.inf)), "16 NaN or infinite"),
         (lambda: view(np.zeros((3, 4, 4)), overlay=np.zeros((3, 4, 4), bool)), "a mask or label map over a colour image has none"),
         (lambda: view(np.zeros((4, 4)), overlay="mask.png"), "the overlay is a str"),
+        (lambda: view(np.zeros((4, 4)), overlay={"heart": np.zeros((1, 4, 4))}), r"a dict of heart; pick one entry .*, e.g. masks\['heart'\]\[0\]"),
+        (lambda: view(cohort(), overlay=cohort()), "the overlay is a Cohort; give a mask, .* a second image goes into beside="),
+        (lambda: view(np.zeros((4, 4)), channel=True), "channel True is not one of 0"),
+        (lambda: view(np.zeros((2, 4, 4)), channel=True), "channel True is not one of 0, 1"),
         (lambda: view(np.zeros((4, 4)), beside=np.zeros((5, 4))), "a linked pair needs equal ones"),
         (lambda: view(cohort(), beside=cohort(spacing=(1, 1, 1))), "a linked pair needs equal ones"),
         (lambda: view(np.zeros((4, 4)), spacing_mm=(1, 2, 3)), "give 2 positive millimetres"),
@@ -207,6 +215,13 @@ def test_a_mistake_is_named(make, words):
 def test_few_slices_are_channels_unless_three_spacings_are_given():
     assert drawn(np.zeros((4, 6, 8))).image.channels == 4
     assert drawn(np.zeros((4, 6, 8)), spacing_mm=STEPS).image.size == SIZE and drawn(np.zeros((5, 6, 8))).volume
+
+
+def test_with_spacings_a_narrow_volume_and_its_twin_are_volumes():
+    for size in ((8, 8, 4), SIZE):
+        found = drawn(np.zeros(size), beside=np.ones(size), spacing_mm=STEPS)
+        assert [one.size for one in found.images] == [size, size]
+    assert drawn(np.zeros((1, 8, 8, 3))).volume
 
 
 def test_an_unknown_backend_is_answered_with_the_known_ones():

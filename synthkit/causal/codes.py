@@ -1,13 +1,31 @@
 """Factor columns as the numbers that mechanisms work on, and back."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from synthkit.causal.noise import Array
-from synthkit.core.schema import Category, Factor, Schema
+from synthkit.core.cohort import Cohort
+from synthkit.core.schema import Category, Factor, Quantity, Schema
 from synthkit.errors import DataError, SchemaError
+
+
+def table_of(source: Any) -> pd.DataFrame:
+    """The table itself, or that of a cohort; DataError for anything else."""
+    # A cohort answers `name in cohort` by reading its images one by one.
+    table = source.table if isinstance(source, Cohort) else source
+    if not isinstance(table, pd.DataFrame):
+        raise DataError(f"the table is a {type(table).__name__}; give a DataFrame or a Cohort")
+    return table
+
+
+def checked_do(do: Any) -> Mapping[str, Any]:
+    """A mapping; SchemaError for anything else."""
+    if not isinstance(do, Mapping):
+        raise SchemaError(f"do is a {type(do).__name__}; give a mapping {{factor: value}}, such as {{'age': 80}}")
+    return do
 
 
 def complete(schema: Schema, table: pd.DataFrame) -> pd.DataFrame:
@@ -22,13 +40,30 @@ def complete(schema: Schema, table: pd.DataFrame) -> pd.DataFrame:
 
 def set_column(factor: Factor, value: Any, index: Iterable[Any]) -> pd.Series:
     """The checked column of a factor that is set to one value, or to one per row."""
-    values = [value] * len(index) if pd.api.types.is_scalar(value) else list(value)
+    if pd.api.types.is_scalar(value):
+        values = [value] * len(index)
+    elif pd.api.types.is_list_like(value, allow_sets=False) and not isinstance(value, Mapping):
+        values = list(value)
+    else:
+        raise SchemaError(f"do: {factor.name} is set to a {type(value).__name__}; give one value, or a list with one per row")
     if len(values) != len(index):
         raise SchemaError(f"do: {factor.name} has {len(values)} values for {len(index)} rows; give one for all or one per row")
+    for one in values:
+        _refuse_odd(factor, one)
     column = factor.check(pd.Series(values, index=index, dtype=object))
     if column.isna().any():
         raise SchemaError(f"do: {factor.name} is set to nothing; give a value")
     return column
+
+
+def _refuse_odd(factor: Factor, value: Any) -> None:
+    """SchemaError for what is no text, number or blank, and for a truth value where a number belongs."""
+    truth = isinstance(value, (bool, np.bool_))
+    blank = pd.api.types.is_scalar(value) and pd.isna(value)
+    if isinstance(factor, Quantity) and truth:
+        raise SchemaError(f"do: {factor.name} is set to {value}, which is no number; give {factor.low:g}..{factor.high:g} {factor.unit}".rstrip())
+    if not (truth or blank or isinstance(value, (str, Real))):
+        raise SchemaError(f"do: {factor.name} is set to a {type(value).__name__}; give a number or the name of a level")
 
 
 def coded(factor: Factor, column: pd.Series) -> Array:

@@ -7,16 +7,19 @@ import numpy as np
 import pandas as pd
 
 from synthkit.causal.abduction import level_intervals, predict, rare
-from synthkit.causal.codes import coded, complete, known, named, set_column, within
+from synthkit.causal.codes import checked_do, coded, complete, known, named, set_column, table_of, within
 from synthkit.causal.noise import Array
 from synthkit.causal.result import TableCounterfactual
 from synthkit.causal.scm import SCM
 from synthkit.causal.step import Step
 from synthkit.core import randomness
+from synthkit.core.cohort import Cohort
 from synthkit.core.schema import Category, Factor
 from synthkit.errors import SchemaError
 
 EFFECTS = ("total", "direct")
+# A quantity that moves by less than this share of its range has moved by rounding alone.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,11 @@ class Rows:
         return np.array([law.draw(source, 1)[0] for source in sources])
 
 
-def counterfactual(scm: SCM, table: pd.DataFrame, do: Mapping[str, Any], *, effect: str, seed: int) -> TableCounterfactual:
+def counterfactual(scm: SCM, source: pd.DataFrame | Cohort, do: Mapping[str, Any], *, effect: str, seed: int) -> TableCounterfactual:
     """See `SCM.counterfactual`."""
     if effect not in EFFECTS:
         raise SchemaError(f"effect: {effect!r} is not one of {', '.join(EFFECTS)}")
-    schema = scm.graph.schema
+    schema, table, do = scm.graph.schema, table_of(source), checked_do(do)
     factual = complete(schema, table)
     settings = {schema[name].name: set_column(schema[name], value, factual.index) for name, value in do.items()}
     rows = Rows(scm, factual, table["image_id"].tolist() if "image_id" in table else range(len(table)), seed)
@@ -84,7 +87,7 @@ def _follow(rows: Rows, edited: pd.DataFrame, factor: Factor, *, held: bool) -> 
         shares = (new[:, None] == np.arange(len(factor.levels))) + np.where(np.isnan(new), np.nan, 0)[:, None]
     if again.any():
         found = predict(factor, scm.mechanisms[name], old[again], _some(before, again), _some(after, again))
-        new[again], flags = found.values, flags | {"open": _spread(found.open, again), "impossible": _spread(found.impossible, again)}
+        new[again], flags = _settled(factor, old[again], found.values), flags | {"open": _spread(found.open, again), "impossible": _spread(found.impossible, again)}
         if shares is not None:
             shares[again] = found.shares
     if begins.any():
@@ -105,6 +108,12 @@ def _spread(part: Array, rows: Array) -> Array:
     whole = np.zeros(len(rows), bool)
     whole[rows] = part
     return whole
+
+
+def _settled(factor: Factor, old: Array, new: Array) -> Array:
+    """New codes, the old ones where they differ by rounding alone: nothing that hangs on them then moves either."""
+    slack = 0.0 if isinstance(factor, Category) else ROUNDING * (factor.high - factor.low)
+    return np.where(np.abs(new - old) <= slack, old, new)
 
 
 def _differ(before: Sequence[Array], after: Sequence[Array], count: int) -> Array:

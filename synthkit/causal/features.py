@@ -86,6 +86,9 @@ class Design:
         for number, count in enumerate(self.levels):
             linear += [codes[:, number] == level for level in range(1, count)] if count else [scaled[:, number]]
             linear += [np.isnan(codes[:, number])] if self.gaps[number] else []
+        if not linear:
+            # Parents of a single level say nothing: the intercept alone is left.
+            return np.zeros((len(codes), 1))
         columns = [np.asarray(column, float) for column in linear]
         if self.products:
             columns += [columns[a] * columns[b] for a in range(len(linear)) for b in range(a, len(linear))]

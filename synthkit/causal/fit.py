@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synthkit.causal.codes import coded, complete, known
+from synthkit.causal.codes import coded, complete, known, table_of
 from synthkit.causal.features import PENALTY, Candidate, CumulativeLogit, Predictor, candidates, simplest
 from synthkit.causal.graph import CausalGraph
 from synthkit.causal.learned import NORMAL, LocationScale, OrderedLevels, Shape
@@ -12,6 +12,7 @@ from synthkit.causal.mechanisms import Mechanism
 from synthkit.causal.noise import Array
 from synthkit.causal.scm import SCM
 from synthkit.core import randomness
+from synthkit.core.cohort import Cohort
 from synthkit.core.schema import Category, Factor, Quantity
 from synthkit.errors import FitError
 
@@ -21,9 +22,9 @@ ROUNDS = 15
 FEW = 0.002
 
 
-def fit(graph: CausalGraph, table: pd.DataFrame) -> SCM:
+def fit(graph: CausalGraph, source: pd.DataFrame | Cohort) -> SCM:
     """The structural causal model learnt from a table; see `CausalGraph.fit`."""
-    schema, table, mechanisms = graph.schema, complete(graph.schema, table), {}
+    schema, table, mechanisms = graph.schema, complete(graph.schema, table_of(source)), {}
     for factor in schema.factors:
         names = graph.parents(factor.name)
         values = coded(factor, table[factor.name])

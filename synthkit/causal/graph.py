@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from synthkit.core.cohort import Cohort
+from synthkit.core.infer import Inference
 from synthkit.core.schema import Schema
 from synthkit.errors import SchemaError
 
@@ -23,10 +25,10 @@ class CausalGraph:
     A factor with `when` also depends on the category that decides whether it applies; that need not be named.
 
     Args:
-        schema: the factors.
+        schema: the factors, or what `Schema.infer` made of a table.
         parents: {child: [parents...]}; or as keywords.
     Raises:
-        SchemaError: an unknown name, or a cycle.
+        SchemaError: no schema, no mapping, an unknown name, or a cycle.
 
     Example:
         graph = CausalGraph(train.schema, bmi=["age", "sex"], heart_ratio=["age", "bmi"])
@@ -36,7 +38,10 @@ class CausalGraph:
     schema: Schema
     edges: Mapping[str, tuple[str, ...]]
 
-    def __init__(self, schema: Schema, parents: Mapping[str, Sequence[str]] | None = None, /, **more: Sequence[str]) -> None:
+    def __init__(self, schema: Schema | Inference, parents: Mapping[str, Sequence[str]] | None = None, /, **more: Sequence[str]) -> None:
+        schema = _schema(schema)
+        if parents is not None and not isinstance(parents, Mapping):
+            raise SchemaError(f"the parents are a {type(parents).__name__}; give a mapping {{child: [parents...]}}")
         twice = sorted(set(parents or {}) & set(more))
         if twice:
             raise SchemaError(f"{twice[0]}: its parents are given twice; give them once")
@@ -77,12 +82,13 @@ class CausalGraph:
         """The graph without the arrows into the named factors, as an intervention leaves it."""
         return CausalGraph(self.schema, {child: () if child in names else causes for child, causes in self.edges.items()})
 
-    def fit(self, table: pd.DataFrame) -> "SCM":
-        """A structural causal model whose mechanisms are learnt from a table.
+    def fit(self, table: pd.DataFrame | Cohort) -> "SCM":
+        """A structural causal model whose mechanisms are learnt from a table, or from that of a cohort.
 
         A factor is fitted on the rows in which it applies and in which it and its parents are known.
         Raises:
             SchemaError: a column is lacking, or an impossible value.
+            DataError: no table, or an empty one.
             FitError: too few rows for a factor.
         """
         from synthkit.causal.fit import fit
@@ -118,11 +124,20 @@ class CausalGraph:
         return {**self.figure()._repr_mimebundle_(include, exclude), "text/plain": repr(self)}
 
 
+def _schema(given: Schema | Inference) -> Schema:
+    schema = given.schema if isinstance(given, Inference) else given
+    if not isinstance(schema, Schema):
+        raise SchemaError(f"the schema is a {type(schema).__name__}; give a Schema, such as cohort.schema or Schema.infer(table)")
+    return schema
+
+
 def _causes(schema: Schema, child: str, causes: Sequence[str]) -> tuple[str, ...]:
     """The checked parents of one child."""
     child = schema[child].name
     if isinstance(causes, str):
         raise SchemaError(f"{child}: give its parents as a list, [{causes!r}]")
+    if not isinstance(causes, Sequence):
+        raise SchemaError(f"{child}: its parents are a {type(causes).__name__}; give a list of names, [] for none")
     names = tuple(schema[cause].name for cause in causes)
     if len(set(names)) < len(names):
         raise SchemaError(f"{child}: a parent is named twice among {', '.join(names)}")

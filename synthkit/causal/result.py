@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 SURE = 0.9
+# Below this a level is not certain; above, what it lacks is rounding.
+CERTAIN = 1 - 1e-9
+UNAVERAGED = (
+    "{names}: `edited` shows the most probable level of each row, and what follows from it, so its columns must not be averaged, and `moved` and "
+    "`changed` count only rows whose most probable level changed. For averages use `.probabilities`, or `scm.do(...).sample(...)`"
+)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TableCounterfactual(Section):
@@ -55,16 +62,19 @@ class TableCounterfactual(Section):
         return pd.concat(parts, axis=1, names=["factor", "level"]) if parts else pd.DataFrame(index=self.edited.index)
 
     def frame(self) -> pd.DataFrame:
-        """Per factor: rows, rows changed, mean change, mean probability of the level shown, share of rows outside the support."""
-        columns = ["factor", "part", "rows", "changed", "mean_change", "unit", "mean_probability", "outside_support"]
+        """Per factor: rows, rows changed, mean change, mean probability of the level shown, share of rows outside the support.
+
+        `expected_changed` is the mean probability that a category that follows leaves its factual level, over the rows that have one.
+        """
+        columns = ["factor", "part", "rows", "changed", "expected_changed", "mean_change", "unit", "mean_probability", "outside_support"]
         return pd.DataFrame([self._row(self.graph.schema[name], step) for name, step in self.steps.items()], columns=columns)
 
     def _row(self, factor: Factor, step: Step) -> tuple[object, ...]:
         quantity = isinstance(factor, Quantity)
-        sure = float(np.nanmean(step.chosen)) if np.isfinite(step.chosen).any() else np.nan
+        sure, left = (float(np.nanmean(shares)) if np.isfinite(shares).any() else np.nan for shares in (step.chosen, step.left))
         outside = float(step.flags["outside"].mean()) if "outside" in step.flags else np.nan
         change = step.shift if quantity else np.nan
-        return factor.name, step.part, len(step.after), int(step.changed.sum()), change, factor.unit if quantity else "", sure, outside
+        return factor.name, step.part, len(step.after), int(step.changed.sum()), left, change, factor.unit if quantity else "", sure, outside
 
     def figure(self) -> "Figure":
         """The causal graph: what was set, what moved, and by how much."""
@@ -87,6 +97,8 @@ class TableCounterfactual(Section):
                 said.append(f"{name}: the most probable value is shown; in {_rows(doubtful)} it is less than {100 * SURE:g} % probable")
             counts = {flag: int(step.flags[flag].sum()) for flag in FLAGS if flag in step.flags}
             said += [FLAGS[flag].format(name=name, some=_rows(count)) for flag, count in counts.items() if count]
+        guessed = [name for name, step in self.steps.items() if ((step.chosen < CERTAIN) & ~step.drawn).any()]
+        said += [UNAVERAGED.format(names=", ".join(guessed))] if guessed else []
         return [*said, *self._assumptions()]
 
     def _support(self, name: str, step: Step) -> list[str]:

@@ -1,19 +1,22 @@
 """Structural causal models of the factors: sample, intervene, ask what if (Pearl 2009)."""
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from synthkit.causal.codes import coded, named, set_column, within
+from synthkit.causal.codes import checked_do, coded, named, set_column, within
 from synthkit.causal.graph import CausalGraph
 from synthkit.causal.mechanisms import Constant, Mechanism
 from synthkit.causal.noise import Array
 from synthkit.core import randomness
+from synthkit.core.cohort import Cohort
 from synthkit.errors import SchemaError
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from synthkit.causal.counterfactual import TableCounterfactual
 
 
@@ -52,27 +55,32 @@ class SCM:
 
     def do(self, change: Mapping[str, Any]) -> "SCM":
         """The model in which the named factors are set, whatever their causes: its samples follow the interventional law."""
-        schema = self.graph.schema
+        schema, change = self.graph.schema, checked_do(change)
         lists = [name for name, value in change.items() if not pd.api.types.is_scalar(value)]
         if lists:
             raise SchemaError(f"do: {lists[0]} is set to {change[lists[0]]!r}; give one value (counterfactual takes one per row)")
         constants = {name: Constant(float(coded(schema[name], set_column(schema[name], value, range(1)))[0])) for name, value in change.items()}
         return SCM(self.graph.cut(constants), {**self.mechanisms, **constants})
 
-    def counterfactual(self, table: pd.DataFrame, do: Mapping[str, Any], *, effect: str = "total", seed: int = 0) -> "TableCounterfactual":
+    def counterfactual(self, table: pd.DataFrame | Cohort, do: Mapping[str, Any], *, effect: str = "total", seed: int = 0) -> "TableCounterfactual":
         """The same rows as they would have been with factors set: abduction, action, prediction (Pearl 2009, theorem 7.1.7).
 
         Args:
-            table: a column for every factor, blank where unknown; other columns are kept.
+            table: a column for every factor, blank where unknown; other columns are kept. Of a cohort its table is taken.
             do: {factor: value}, a value for all rows or one per row.
             effect: "total" lets the descendants follow with their own noise unchanged; "direct" holds them.
             seed: keys, with the row's `image_id` (else its number), the values that come to apply and have no factual noise.
         Raises:
             SchemaError: an unknown factor, value or effect, or a column is lacking.
+            DataError: no table, or an empty one.
         """
         from synthkit.causal.counterfactual import counterfactual
 
         return counterfactual(self, table, do, effect=effect, seed=seed)
+
+    def figure(self, *, set_to: Collection[str] = (), moved: Collection[str] = (), notes: Mapping[str, str] | None = None) -> "Figure":
+        """The causal graph; see `CausalGraph.figure`."""
+        return self.graph.figure(set_to=set_to, moved=moved, notes=notes)
 
     def frame(self) -> pd.DataFrame:
         """One row per factor: its parents and the kind of its mechanism."""

@@ -44,10 +44,18 @@ class Step:
     @property
     def chosen(self) -> Array:
         """(N,) probability of the level that is shown; NaN where it is blank or not a category's."""
+        return self._probability(self.after)
+
+    @property
+    def left(self) -> Array:
+        """(N,) probability that the factual level is no longer the level; NaN where either is blank or not a category's."""
+        return 1 - self._probability(self.before)
+
+    def _probability(self, codes: Array) -> Array:
         if self.shares is None:
-            return np.full(len(self.after), np.nan)
-        level = np.nan_to_num(self.after).astype(int)
-        return np.where(np.isnan(self.after), np.nan, self.shares[np.arange(len(level)), level])
+            return np.full(len(codes), np.nan)
+        level = np.nan_to_num(codes).astype(int)
+        return np.where(np.isnan(codes), np.nan, self.shares[np.arange(len(level)), level])
 
     @property
     def shift(self) -> float:

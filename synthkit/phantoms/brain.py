@@ -3,20 +3,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.space import Channel, Space
-from synthkit.errors import SchemaError
 from synthkit.phantoms import brain_factors
 from synthkit.phantoms.brain_frame import FIELD_MM, Nuisance
 from synthkit.phantoms.brain_inside import NUCLEI
 from synthkit.phantoms.brain_scan import HU_WINDOW, exposure_noise, scan
 from synthkit.phantoms.brain_tissue import BRAIN, INTRACRANIAL, TISSUES, Anatomy, build
 from synthkit.phantoms.factor import Factor
+from synthkit.phantoms.origin import factor_table, whole_number
 from synthkit.phantoms.phantom import Phantom, Subjects, one_thread
 
 LABELS: Mapping[str, int] = {name: number for number, name in enumerate(TISSUES)}
@@ -54,9 +53,7 @@ class BrainPhantom(Phantom):
     size: int = 64
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, (int, np.integer)) or not 32 <= self.size <= 128:
-            raise SchemaError(f"size: {self.size!r} is not a whole number of voxels in 32..128")
-        object.__setattr__(self, "size", int(self.size))
+        object.__setattr__(self, "size", whole_number("size", self.size, 32, 128, "voxels"))
 
     @property
     def factors(self) -> tuple[Factor, ...]:
@@ -85,9 +82,14 @@ class BrainPhantom(Phantom):
         return {name: torch.stack([masks[name] for masks in found]) for name in STRUCTURES}
 
     def labels(self, source: Cohort | pd.DataFrame) -> Tensor:
-        """(N, D, H, W) uint8: the tissue that has the largest share of each voxel, numbered by `LABELS`."""
+        """(N, D, H, W) uint8: the tissue that has the largest share of each voxel, numbered as in `label_names`."""
         maps = [torch.stack([head.shares[name] for name in TISSUES]).argmax(0).to(torch.uint8) for head in self._sources(source)]
         return torch.stack(maps) if maps else torch.empty(0, *self.space.size, dtype=torch.uint8)
+
+    @property
+    def label_names(self) -> dict[int, str]:
+        """The tissue that each number of `labels` stands for."""
+        return {number: name for name, number in LABELS.items()}
 
     def volumes(self, source: Cohort | pd.DataFrame) -> pd.DataFrame:
         """Volumes in ml by structure, partial voxels counted by their share; one row per subject, with its `image_id`.
@@ -95,18 +97,20 @@ class BrainPhantom(Phantom):
         `brain` is all of cerebrum, cerebellum and stem, with lesions, tumour and oedema, without ventricles; `csf` lies outside
         the ventricles; `intracranial` is all of these. The spinal canal counts down to the edge of the field. These equal
         the factors: brain_volume, ventricle_volume, wm_lesion_load, tumour_volume, and intracranial_volume (unless a
-        brain was asked for that needs a larger skull).
+        brain was asked for that needs a larger skull). Within the brain, grey and white matter share what is left, so an
+        edit of the ventricles moves tissue between them.
         """
         voxel_ml = (FIELD_MM / self.size) ** 3 / 1000
         sums = [[float(head.total(tissues).sum(dtype=torch.float64)) for tissues in STRUCTURES.values()] for head in self._sources(source)]
         volumes = pd.DataFrame(sums, columns=list(STRUCTURES)) * voxel_ml
-        volumes.insert(0, "image_id", self._table(source)["image_id"].to_numpy())
+        volumes.insert(0, "image_id", factor_table(self, source)["image_id"].to_numpy())
         return volumes
 
     def _sources(self, source: Cohort | pd.DataFrame) -> Iterator[Anatomy]:
-        for part in self._batches(self._table(source)):
+        for part in self._batches(factor_table(self, source)):
             with one_thread():
-                yield from self._heads(part)
+                heads = list(self._heads(part))
+            yield from heads
 
     def _heads(self, subjects: Subjects) -> Iterator[Anatomy]:
         for (seed, subject), values in self._each(subjects, "cpu"):

@@ -1,6 +1,7 @@
 """A procedural chest X-ray whose factors, masks and exact counterfactuals are known."""
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from synthkit.phantoms import chest_factors
 from synthkit.phantoms.chest_anatomy import Nuisance
 from synthkit.phantoms.chest_scene import Scene, build, develop, quantum_noise, structures
 from synthkit.phantoms.factor import Factor
+from synthkit.phantoms.origin import whole_number
 from synthkit.phantoms.phantom import Phantom, Subjects
 
 PIXELS = 16 * 64 * 64
@@ -23,6 +25,8 @@ class ChestPhantom(Phantom):
         size: pixels per side, 32..512.
         confounding: P(marker | effusion) - P(marker | no effusion), 0..1, symmetric around one half.
         emerging: share of subjects with an invented disease that no one has by default.
+
+    A lesion may be set anywhere within 130 mm of mid-chest; it shows where there is lung (drawn ones lie 48..96 mm to the side).
 
     Example:
         chest = sk.ChestPhantom(size=64)
@@ -38,12 +42,11 @@ class ChestPhantom(Phantom):
     sensitive = ("sex", "age", "group")
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or not 32 <= self.size <= 512:
-            raise SchemaError(f"size: {self.size!r} is not a whole number of pixels in 32..512")
-        for knob in ("confounding", "emerging"):
-            value = self.__dict__[knob]
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        object.__setattr__(self, "size", whole_number("size", self.size, 32, 512, "pixels"))
+        for knob, value in (("confounding", self.confounding), ("emerging", self.emerging)):
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 <= value <= 1:
                 raise SchemaError(f"{knob}: {value!r} is outside 0..1")
+            object.__setattr__(self, knob, float(value))
 
     @property
     def factors(self) -> tuple[Factor, ...]:

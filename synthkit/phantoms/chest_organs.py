@@ -35,7 +35,6 @@ class Rays:
         x_soft = x - anatomy.tilt * down + 0.6 * texture.field(nuisance.warp[:, 1], count)
         return cls(x, y, x_soft, pixel_cm)
 
-
     def part(self, rows: slice, columns: slice) -> "Rays":
         """The rays of a rectangle of the film."""
         return Rays(*(place[:, rows, columns] for place in (self.x, self.y, self.x_soft)), self.pixel_cm)

@@ -45,9 +45,7 @@ def build(values: Mapping[str, Tensor], nuisance: Nuisance, size: int) -> Scene:
     shoulders = chest_bones.drawn_in(sides, chest_bones.shoulder_bones, rays, anatomy)
     nothing = torch.zeros_like(rays.x)
     nodule = where_present(values["lesion"], nothing, lesion, rays, nuisance, values)
-    bone = anatomy.bone * (
-        1.2 * ribs + 1.5 * clavicles + 0.45 * spine + 1.5 * shoulders
-    )
+    bone = anatomy.bone * (1.2 * ribs + 1.5 * clavicles + 0.45 * spine + 1.5 * shoulders)
     soft = soft_attenuation(rays, anatomy, nuisance, inside)
     lung = lung_attenuation(rays, anatomy, nuisance, inside, values, nodule)
     metal = physics.METAL_PER_CM * chest_bones.hardware(rays, anatomy, nuisance, values)

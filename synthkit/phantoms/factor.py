@@ -10,6 +10,7 @@ from synthkit.errors import SchemaError
 
 Array = np.ndarray
 PRESENCE = ("absent", "present")
+SET = "set_by_do"  # column: the factors that interventions have set, with blanks between
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def coin(noise: Array) -> Array:
 
 
 def sigmoid(logit: Array) -> Array:
+    """Probability of log-odds."""
     return 1 / (1 + np.exp(-logit))
 
 
@@ -55,12 +57,21 @@ def draw(nodes: tuple[Factor, ...], subjects: list[str], seed: int) -> pd.DataFr
 
 
 def solve(nodes: tuple[Factor, ...], table: pd.DataFrame, names: set[str]) -> pd.DataFrame:
-    """Recompute the named factors from their parents in `table` and their own streams."""
+    """Recompute the named factors from their parents in `table` and their own streams, but not where they were set."""
     table = table.copy()
     for node in nodes:
         if node.name in names:
-            table[node.name] = _value(node, nodes, table)
+            value = _value(node, nodes, table)
+            held = _was_set(table, node.name)
+            table[node.name] = value.where(~held, table[node.name]) if held.any() else value
     return apply_when(nodes, table)
+
+
+def _was_set(table: pd.DataFrame, name: str) -> pd.Series:
+    """(N,) bool: the rows in which an earlier intervention set this factor."""
+    if SET not in table:
+        return pd.Series(False, index=table.index)
+    return table[SET].fillna("").str.split().map(lambda names: name in names).astype(bool)
 
 
 def apply_when(nodes: tuple[Factor, ...], table: pd.DataFrame) -> pd.DataFrame:
@@ -86,6 +97,8 @@ def intervene(nodes: tuple[Factor, ...], table: pd.DataFrame, do: Mapping[str, o
     """
     if effect not in ("direct", "total"):
         raise SchemaError(f"effect: {effect!r} is not one of direct, total")
+    if not isinstance(do, Mapping):
+        raise SchemaError(f"do: {do!r} is no mapping of factors to values; give for instance {{'{nodes[0].name}': ...}}")
     by_name = {node.name: node for node in nodes}
     changed = table.copy()
     for name, value in do.items():
@@ -93,9 +106,21 @@ def intervene(nodes: tuple[Factor, ...], table: pd.DataFrame, do: Mapping[str, o
             raise SchemaError(f"do: {name!r} is not a factor; the factors are {', '.join(by_name)}")
         check(by_name[name], value)
         changed[name] = value
-    if effect == "total":
-        return solve(nodes, changed, descendants(nodes, set(do)))
-    return apply_when(nodes, changed)
+    followed = solve(nodes, changed, descendants(nodes, set(do))) if effect == "total" else apply_when(nodes, changed)
+    if do:
+        before = table[SET].fillna("") if SET in table else pd.Series("", index=table.index)
+        followed[SET] = before.map(lambda names: " ".join(sorted({*names.split(), *do}))).astype("str")
+    return followed
+
+
+def unapplied(nodes: tuple[Factor, ...], table: pd.DataFrame, do: Mapping[str, object]) -> tuple[str, ...]:
+    """What must be said of factors that were set but do not apply in some rows."""
+    notes = []
+    for node in nodes:
+        count = int((table[node.when] != "present").sum()) if node.when and node.name in do else 0
+        if count:
+            notes.append(f"{node.name} was set but does not apply in {count} of {len(table)} images (it needs {node.when} = present).")
+    return tuple(notes)
 
 
 def descendants(nodes: tuple[Factor, ...], names: set[str]) -> set[str]:
@@ -110,7 +135,7 @@ def descendants(nodes: tuple[Factor, ...], names: set[str]) -> set[str]:
 def check(node: Factor, value: object) -> None:
     """Raise SchemaError unless `value` is one that the factor can take."""
     if node.levels:
-        if value not in node.levels:
+        if not isinstance(value, str) or value not in node.levels:
             raise SchemaError(f"{node.name}: {value!r} is not one of {', '.join(node.levels)}")
         return
     unit = f" {node.unit}" if node.unit else ""

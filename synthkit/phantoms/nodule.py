@@ -8,11 +8,11 @@ from torch import Tensor
 
 from synthkit.core import randomness
 from synthkit.core.space import Channel, Space
-from synthkit.errors import SchemaError
 from synthkit.phantoms import ct, nodule_shape, physics
 from synthkit.phantoms.factor import Factor
 from synthkit.phantoms.nodule_factors import FACTORS, KERNELS
 from synthkit.phantoms.nodule_scene import FIELD_OF_VIEW_MM, Scene, attenuation, build
+from synthkit.phantoms.origin import whole_number
 from synthkit.phantoms.phantom import Phantom, Subjects
 
 WINDOW_HU = (-1024.0, 400.0)
@@ -49,8 +49,7 @@ class NodulePhantom(Phantom):
     name: ClassVar[str] = "nodule"
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or not 32 <= self.size <= 96:
-            raise SchemaError(f"size: {self.size!r} is not a whole number of voxels in 32..96")
+        object.__setattr__(self, "size", whole_number("size", self.size, 32, 96, "voxels"))
 
     @property
     def factors(self) -> tuple[Factor, ...]:
@@ -64,7 +63,7 @@ class NodulePhantom(Phantom):
 
     @property
     def batch(self) -> int:
-        return 8
+        return 1
 
     @property
     def spacing_mm(self) -> float:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from synthkit.phantoms.phantom import Phantom
 
 GRID = 33
+FAR = 1.5
 GOLDEN = (5**0.5 - 1) / 2
 REFINEMENTS = 18
 
@@ -20,16 +21,21 @@ REFINEMENTS = 18
 def read(phantom: "Phantom", images: Tensor, given: pd.DataFrame, name: str) -> pd.DataFrame:
     """Best-fitting value of one factor per image; see `Phantom.read`."""
     by_name = {node.name: node for node in phantom.factors}
-    if name not in by_name:
+    if not isinstance(name, str) or name not in by_name:
         raise SchemaError(f"read: {name!r} is not a factor; the factors are {', '.join(by_name)}")
+    if not isinstance(images, Tensor):
+        raise DataError(f"read: images are {type(images).__name__}; give a Cohort or a tensor (N, C, [D,] H, W) in [-1, 1]")
     if tuple(images.shape) != (len(given), *phantom.space.shape):
         raise DataError(f"read: images of {tuple(images.shape)} do not fit {len(given)} subjects of {phantom.space.shape}; give one image per row")
+    images = images.detach().cpu().float()
+    if not images.isfinite().all() or images.abs().max() > FAR:
+        raise DataError("read: images hold values that are not finite or far outside [-1, 1]; give them as a cohort's images are")
     node, given = by_name[name], given.reset_index(drop=True)
     applies = (given[node.when] == "present").to_numpy() if node.when else np.ones(len(given), bool)
     answer = pd.DataFrame({"image_id": given["image_id"], "value": pd.Series([None] * len(given), dtype=object), "rms": np.nan})
     if applies.any():
         rows = np.flatnonzero(applies)
-        target = (images[torch.from_numpy(rows)].float() + 1) / 2
+        target = (images[torch.from_numpy(rows)] + 1) / 2
         values, error = (_level if node.levels else _quantity)(phantom, target, given.iloc[rows], node)
         answer.loc[rows, "value"] = values
         answer.loc[rows, "rms"] = 255 * np.sqrt(error)
@@ -48,13 +54,22 @@ def _with(phantom: "Phantom", given: pd.DataFrame, node: Factor, values: np.ndar
 
 def _level(phantom: "Phantom", target: Tensor, given: pd.DataFrame, node: Factor) -> tuple[np.ndarray, np.ndarray]:
     errors = np.stack([_misfit(phantom, target, given, node, np.full(len(given), level, object)) for level in node.levels])
-    return np.array(node.levels, object)[errors.argmin(0)], errors.min(0)
+    values = np.array(node.levels, object)[errors.argmin(0)]
+    values[_flat(errors)] = None
+    return values, errors.min(0)
+
+
+def _flat(errors: np.ndarray) -> np.ndarray:
+    """Where no value of the factor changes the image."""
+    return errors.max(0) == errors.min(0)
 
 
 def _quantity(phantom: "Phantom", target: Tensor, given: pd.DataFrame, node: Factor) -> tuple[np.ndarray, np.ndarray]:
     """A grid over the range, then golden section (Kiefer 1953) between the neighbours of its best point."""
     grid = np.linspace(node.low, node.high, GRID)
     errors = np.stack([_misfit(phantom, target, given, node, np.full(len(given), value)) for value in grid])
+    if _flat(errors).all():
+        return np.full(len(given), np.nan), errors.min(0)
     best = errors.argmin(0)
     low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)]
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
@@ -70,4 +85,4 @@ def _quantity(phantom: "Phantom", target: Tensor, given: pd.DataFrame, node: Fac
     points = np.stack([left, right, grid[best]])
     fits = np.stack([at_left, at_right, errors.min(0)])
     chosen = fits.argmin(0)
-    return points[chosen, np.arange(len(given))], fits.min(0)
+    return np.where(_flat(errors), np.nan, points[chosen, np.arange(len(given))]), fits.min(0)

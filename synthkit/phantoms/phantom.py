@@ -14,15 +14,16 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.provenance import Provenance
 from synthkit.core.schema import Category, Quantity, Schema
 from synthkit.core.space import Space
-from synthkit.errors import DataError, SchemaError
+from synthkit.errors import SchemaError
 from synthkit.phantoms import oracle
-from synthkit.phantoms.factor import Factor, check, codes, draw, intervene
+from synthkit.phantoms.factor import Factor, check, codes, draw, intervene, unapplied
+from synthkit.phantoms.origin import MOST, factor_table, require_own, whole_number
 
 if TYPE_CHECKING:
     from synthkit.causal.scm import SCM
 
 CHANGE = 2 / 255
-PARALLEL = 256
+SHARE = 16  # batches that a process takes at a time
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,7 @@ class Phantom(ABC):
 
     def factors_table(self, count: int, *, seed: int) -> pd.DataFrame:
         """`count` subjects drawn from the causal model; a row depends on `seed` and its own number alone."""
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-            raise SchemaError(f"count: {count!r} is not a whole number of subjects, 1 or more")
+        count, seed = whole_number("count", count, 1, MOST, "subjects"), whole_number("seed", seed, 0, 2**63 - 1)
         return draw(self.factors, [f"{self.name}-{seed}-{number:06d}" for number in range(count)], seed)
 
     def cohort(self, count: int, *, seed: int = 0, device: torch.device | str = "cpu") -> Cohort:
@@ -129,17 +129,20 @@ class Phantom(ABC):
 
         Args:
             do: factor to the value it is set to.
-            effect: "direct" holds all other factors; "total" lets the descendants follow, their noise unchanged.
+            effect: "direct" holds all other factors; "total" lets the descendants follow, their noise unchanged, but for
+                those that an earlier intervention set.
         Raises:
             SchemaError: an unknown factor, value or effect.
             DataError: a cohort that was not drawn by this phantom.
         """
-        table = intervene(self.factors, self._table(cohort), do, effect)
-        return self._cohort(table, None, (cohort.provenance,), device, do={name: str(value) for name, value in do.items()}, effect=effect)
+        require_own(self, cohort)
+        table = intervene(self.factors, factor_table(self, cohort), do, effect)
+        notes = unapplied(self.factors, table, do)
+        return self._cohort(table, None, (cohort.provenance,), device, notes, do={name: str(value) for name, value in do.items()}, effect=effect)
 
     def counterfactual_table(self, table: pd.DataFrame, do: Mapping[str, object], *, effect: str = "direct") -> pd.DataFrame:
         """The rows of a factor table as they would be under an intervention; see `counterfactual`."""
-        return intervene(self.factors, self._table(table), do, effect)
+        return intervene(self.factors, factor_table(self, table), do, effect)
 
     def sweep(self, cohort: Cohort, factor: str, values: Sequence[object]) -> Cohort:
         """Each subject once per value of one factor, all else held: a severity series.
@@ -147,11 +150,16 @@ class Phantom(ABC):
         Returns:
             A Cohort of len(cohort) * len(values) images, the series of one subject in a row; ids name the value.
         """
-        table = self._table(cohort)
+        values = [] if isinstance(values, str) else list(values)
+        if not values or len(set(values)) < len(values):
+            raise SchemaError(f"sweep: give a list of distinct values of {factor}, at least one")
+        require_own(self, cohort)
+        table = factor_table(self, cohort)
         steps = [intervene(self.factors, table, {factor: value}, "direct") for value in values]
+        notes = unapplied(self.factors, steps[0], {factor: values[0]})
         steps = [step.assign(image_id=step["image_id"] + f" {factor}={value}") for step, value in zip(steps, values, strict=True)]
         series = pd.concat(steps).sort_index(kind="stable").reset_index(drop=True)
-        return self._cohort(series, None, (cohort.provenance,), "cpu", sweep=factor, values=[str(value) for value in values])
+        return self._cohort(series, None, (cohort.provenance,), "cpu", notes, sweep=factor, values=[str(value) for value in values])
 
     def render(self, source: Cohort | pd.DataFrame, *, noise: bool = True, device: torch.device | str = "cpu") -> Tensor:
         """(N, C, [D,] H, W) float32 in [0, 1] of each channel's window; a row gives the same bytes in any batch or order.
@@ -159,7 +167,7 @@ class Phantom(ABC):
         Args:
             noise: False gives the mean exposure, without acquisition noise.
         """
-        parts = list(self._batches(self._table(source)))
+        parts = list(self._batches(factor_table(self, source)))
         with one_thread():
             painted = [self.paint(part, noise=noise, device=device) for part in parts]
         return torch.cat(painted) if painted else torch.empty(0, *self.space.shape)
@@ -167,12 +175,12 @@ class Phantom(ABC):
     def masks(self, source: Cohort | pd.DataFrame) -> dict[str, Tensor]:
         """Boolean (N, [D,] H, W) masks by structure: a pixel counts where at least half of it is covered."""
         with one_thread():
-            found = [self.outline(part) for part in self._batches(self._table(source))]
+            found = [self.outline(part) for part in self._batches(factor_table(self, source))]
         return {name: torch.cat([masks[name] for masks in found]) for name in found[0]} if found else {}
 
     def change_mask(self, source: Cohort | pd.DataFrame, do: Mapping[str, object], *, effect: str = "direct") -> Tensor:
         """(N, [D,] H, W) bool: where the intervention changes any channel of the noise-free image by more than 2/255."""
-        table = self._table(source)
+        table = factor_table(self, source)
         edited = intervene(self.factors, table, do, effect)
         change = self.render(edited, noise=False) - self.render(table, noise=False)
         return (change.abs() > CHANGE).any(1)
@@ -188,40 +196,30 @@ class Phantom(ABC):
             given: the subjects and all their other factors, row by row.
             factor: the one to read; its column in `given` is not looked at.
         Returns:
-            A frame with `image_id`, `value` (missing where the factor does not apply) and `rms` (what stays unexplained, 0..255).
+            A frame with `image_id`, `value` (missing where the factor does not apply, or where no value of it changes the
+            image) and `rms` (what stays unexplained, 0..255).
         """
-        shown = images if isinstance(images, Tensor) else images.images.tensor()
-        return oracle.read(self, shown, self._table(given), factor)
+        shown = images.images.tensor() if isinstance(images, Cohort) else images
+        return oracle.read(self, shown, factor_table(self, given), factor)
 
     def _cohort(
-        self, table: pd.DataFrame, seed: int | None, parents: tuple[Provenance, ...], device: torch.device | str, **step: object
+        self, table: pd.DataFrame, seed: int | None, parents: tuple[Provenance, ...], device: torch.device | str, notes: tuple[str, ...] = (), **step: object
     ) -> Cohort:
-        made_by = {"phantom": type(self).__name__, **self.__dict__, **step}
+        made_by = {"phantom": type(self).__name__, **vars(self), **step}
         origin = Provenance("synthetic", f"{self.name} phantom", recipe=made_by, seed=seed, licence="Apache-2.0", parents=parents)
-        return Cohort.of(self._pixels(table, str(device)), table, schema=self.schema, space=self.space, provenance=origin)
+        return Cohort.of(self._pixels(table, str(device)), table, schema=self.schema, space=self.space, provenance=origin, notes=notes)
 
     def _pixels(self, table: pd.DataFrame, device: str) -> np.ndarray:
         """(N, C, [D,] H, W) stored integers; many images are drawn by several processes."""
-        share = PARALLEL * self.batch // 16 or 1
-        if len(table) < 2 * share or torch.device(device).type != "cpu":
-            return self.space.to_raw(self.render(table, device=device) * 2 - 1)
+        share = SHARE * self.batch
+        if len(table) < 2 * share or device != "cpu":
+            with one_thread():
+                parts = [self.space.to_raw(self.paint(part, noise=True, device=device) * 2 - 1) for part in self._batches(table)]
+            return np.concatenate(parts) if parts else np.empty((0, *self.space.shape), self.space.dtype)
         from joblib import Parallel, cpu_count, delayed
 
         parts = [table.iloc[start : start + share] for start in range(0, len(table), share)]
         return np.concatenate(Parallel(n_jobs=cpu_count())(delayed(self._pixels)(part, device) for part in parts))
-
-    def _table(self, source: Cohort | pd.DataFrame) -> pd.DataFrame:
-        table = source if isinstance(source, pd.DataFrame) else source.table
-        needed = ["phantom_seed", "subject", *(node.name for node in self.factors)]
-        missing = [name for name in needed if name not in table]
-        if isinstance(source, Cohort) and (missing or not source.space.matches(self.space)):
-            raise DataError(f"the cohort ({source.provenance.source}, {source.space.shape}) was not drawn by {self}; make one with its .cohort(...)")
-        if missing:
-            raise SchemaError(f"table lacks {', '.join(missing)}; start from {type(self).__name__}.factors_table")
-        foreign = table["subject"][~table["subject"].astype(str).str.startswith(f"{self.name}-")]
-        if len(foreign):
-            raise DataError(f"subject {foreign.iloc[0]!r} is none of the {self.name} phantom's; make a cohort with its .cohort(...)")
-        return table
 
     def _batches(self, table: pd.DataFrame) -> Iterator[Subjects]:
         for node in self.factors:

@@ -6,15 +6,15 @@ import numpy as np
 from synthkit.errors import DataError
 
 
-def as_numbers(source: Any, what: str) -> np.ndarray:
-    """A numpy array of booleans, integers or floats; DataError for anything else."""
+def as_numbers(source: Any, what: str, allowed: str) -> np.ndarray:
+    """A numpy array of booleans, integers or floats; DataError, with what is allowed, for anything else."""
     import torch
 
     if isinstance(source, torch.Tensor):
         source = source.detach().cpu()
         source = source.float() if source.is_floating_point() else source
     if not isinstance(source, (torch.Tensor, np.ndarray)):
-        raise DataError(f"{what} is a {type(source).__name__}; give a Cohort, an array or a tensor. Files are read by sk.load(path)")
+        raise DataError(f"{what} is a {type(source).__name__}; {allowed}")
     values = np.asarray(source)
     if values.dtype.kind not in "biuf":
         raise DataError(f"{what} holds {values.dtype} values; give booleans, integers or floats")

@@ -78,7 +78,10 @@ def overlay_for(source: Any, shape: tuple[int, ...], *, channel: int | None = No
     Raises:
         DataError: another size, NaN, negative labels, or no numbers.
     """
-    values = as_numbers(source, "the overlay")
+    if isinstance(source, Mapping):
+        names = ", ".join(map(str, source)) or "nothing"
+        raise DataError(f"the overlay is a {type(source).__name__} of {names}; pick one entry and the image it belongs to, e.g. masks['heart'][0]")
+    values = as_numbers(source, "the overlay", "give a mask, label map or signed map as an array or tensor; a second image goes into beside=")
     if values.ndim == len(shape) and values.shape[0] in (1, shape[0]) and values.shape[1:] == shape[1:]:
         values = _one_channel(values, channel)
     if values.shape != shape[1:]:

@@ -2,6 +2,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from synthkit.core.cohort import Cohort
 from synthkit.errors import DataError
 from synthkit.widgets.overlay import Overlay, overlay_for
 from synthkit.widgets.shown import OWN_SCALE, Shown, shown
@@ -52,8 +53,8 @@ def scene(source: Any, *, overlay: Any, beside: Any, channel: str | int | None, 
     over = None if overlay is None else overlay_for(overlay, (image.channels, *image.size), channel=image.channel)
     if beside is None:
         return Scene(image, over)
-    # A twin without a spacing of its own is drawn on the grid of its original.
-    twin = shown(beside, channel=channel, spacing_mm=None)
+    # A twin without a spacing of its own is drawn on the grid of its original, and read as a volume where that is one.
+    twin = shown(beside, channel=channel, spacing_mm=image.spacing_mm if len(image.size) == 3 and not isinstance(beside, Cohort) else None)
     if twin.values.shape != image.values.shape:
         shapes = f"{image.values.shape} and {twin.values.shape} as (channels, ...)"
         raise DataError(f"the images have shapes {shapes}; a linked pair needs equal ones: load both with the same size=, or give channel=")

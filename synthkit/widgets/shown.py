@@ -73,7 +73,7 @@ def shown(source: Any, *, channel: str | int | None = None, spacing_mm: tuple[fl
         channel: name or number; without it all three of a colour image, else the first.
         spacing_mm: of a source that states none, along ([D,] H, W).
     Raises:
-        DataError: nothing to show, no numbers, NaN, another number of axes, an unknown channel, a spacing that does not fit.
+        DataError: nothing to show, no numbers, NaN, another number of axes, a batch, channels last, an unknown channel, a spacing that does not fit.
     """
     found = _of_cohort(source) if isinstance(source, Cohort) else _of_array(source, spacing_mm)
     values, names = found.values, found.names
@@ -101,9 +101,10 @@ def _of_cohort(cohort: Cohort) -> _Source:
 
 
 def _of_array(source: Any, spacing_mm: Any) -> _Source:
-    values = as_numbers(source, "the image")
+    values = as_numbers(source, "the image", "give a Cohort, an array or a tensor. Files are read by sk.load(path)")
     if values.ndim not in (2, 3, 4) or 0 in values.shape:
         raise DataError(f"the image has shape {values.shape}; give (H, W), (D, H, W), or (C, [D,] H, W): one image, not a batch")
+    _refuse_misread(values.shape, spacing_mm)
     deep = len(values) > MOST_CHANNELS or (isinstance(spacing_mm, (tuple, list)) and len(spacing_mm) == 3)
     if values.ndim == 2 or (values.ndim == 3 and deep):
         values = values[None]
@@ -111,10 +112,19 @@ def _of_array(source: Any, spacing_mm: Any) -> _Source:
     return _Source(values.astype(np.float32), names, "Array: where it comes from is not recorded")
 
 
+def _refuse_misread(shape: tuple[int, ...], spacing_mm: Any) -> None:
+    """DataError for a batch and for channels that stand last: both would pass for volumes."""
+    if len(shape) == 4 and shape[1] == 1:
+        raise DataError(f"the image has shape {shape}: it looks like a batch (N, 1, H, W); give one image, e.g. batch[0]")
+    if len(shape) == 3 and shape[0] > MOST_CHANNELS and shape[2] in (3, 4) and spacing_mm is None:
+        moved = "move them to the front with numpy.moveaxis(image, -1, 0), or give a volume as (1, D, H, W)"
+        raise DataError(f"the image has shape {shape}: its channels stand last; {moved}")
+
+
 def _channel(channel: str | int, names: list[str]) -> int:
     if channel in names:
         return names.index(str(channel))
-    if isinstance(channel, (int, np.integer)) and 0 <= channel < len(names):
+    if isinstance(channel, (int, np.integer)) and not isinstance(channel, bool) and 0 <= channel < len(names):
         return int(channel)
     raise DataError(f"channel {channel!r} is not one of {', '.join(names)} (or 0..{len(names) - 1})")
 

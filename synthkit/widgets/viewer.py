@@ -31,7 +31,8 @@ def view(
             are channels, unless three spacings are given.
         overlay: of the image's size: booleans are a mask, integers labels (0 none), floats a signed map drawn red above
             and blue below 0, over equal ranges. It lies over `source` only.
-        beside: a second image of the same size, such as a counterfactual twin; crosshair, slice and zoom are linked.
+        beside: a second image of the same size, such as a counterfactual twin; crosshair, slice and zoom are linked. Of a
+            cohort of several images the first is shown.
         channel: name or number; without it a colour image shows all three, others the first.
         spacing_mm: millimetres along ([D,] H, W) of a source that states none.
         backend: "niivue" (the default for volumes), "plotly" (for images, and for volumes where ipyniivue is missing), or
