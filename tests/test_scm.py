@@ -365,7 +365,7 @@ def test_the_result_is_a_section():
             (lambda t, value=value: TRUE.counterfactual(t, {"age": value}), "do: age is set to a .*; give")
             for value in (np.array(80.0), lambda: 80, object(), {"mean": 80}, {80}, [[50]] * 5, 50j, pd.Timestamp(0))
         ),
-        *((lambda t, value=value: TRUE.counterfactual(t, {"opacity": value}), "opacity is set to True, which is no number") for value in (True, [np.True_] * 5)),
+        *((lambda t, value=value: TRUE.counterfactual(t, {"opacity": value}), "opacity is set to True, which is no") for value in (True, [np.True_] * 5)),
         (lambda t: TRUE.do({"opacity": True}), "opacity is set to True, which is no number"),
         (lambda t: TRUE.do({"age": np.array(80.0)}), "do: age is set to .* give one value"),
         (lambda t: TRUE.sample(0, seed=0), "count: 0 is not a whole number of rows"),

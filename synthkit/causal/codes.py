@@ -58,11 +58,9 @@ def set_column(factor: Factor, value: Any, index: Iterable[Any]) -> pd.Series:
 
 def _refuse_odd(factor: Factor, value: Any) -> None:
     """SchemaError for what is no text, number or blank, and for a truth value where a number belongs."""
-    truth = isinstance(value, (bool, np.bool_))
-    blank = pd.api.types.is_scalar(value) and pd.isna(value)
-    if isinstance(factor, Quantity) and truth:
+    if isinstance(factor, Quantity) and isinstance(value, (bool, np.bool_)):
         raise SchemaError(f"do: {factor.name} is set to {value}, which is no number; give {factor.low:g}..{factor.high:g} {factor.unit}".rstrip())
-    if not (truth or blank or isinstance(value, (str, Real))):
+    if not isinstance(value, (str, Real, np.bool_)) and not (pd.api.types.is_scalar(value) and pd.isna(value)):
         raise SchemaError(f"do: {factor.name} is set to a {type(value).__name__}; give a number or the name of a level")
 
 

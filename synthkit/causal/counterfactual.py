@@ -87,7 +87,8 @@ def _follow(rows: Rows, edited: pd.DataFrame, factor: Factor, *, held: bool) -> 
         shares = (new[:, None] == np.arange(len(factor.levels))) + np.where(np.isnan(new), np.nan, 0)[:, None]
     if again.any():
         found = predict(factor, scm.mechanisms[name], old[again], _some(before, again), _some(after, again))
-        new[again], flags = _settled(factor, old[again], found.values), flags | {"open": _spread(found.open, again), "impossible": _spread(found.impossible, again)}
+        new[again] = _settled(factor, old[again], found.values)
+        flags |= {"open": _spread(found.open, again), "impossible": _spread(found.impossible, again)}
         if shares is not None:
             shares[again] = found.shares
     if begins.any():
