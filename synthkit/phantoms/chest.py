@@ -14,7 +14,7 @@ from synthkit.phantoms.factor import Factor
 from synthkit.phantoms.origin import whole_number
 from synthkit.phantoms.phantom import Phantom, Subjects
 
-PIXELS = 16 * 64 * 64
+PIXELS = 8 * 64 * 64  # more fall out of the cache
 
 
 @dataclass(frozen=True)
