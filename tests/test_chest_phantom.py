@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synthkit.core.provenance import Provenance
-from synthkit.errors import DataError, SchemaError
+from synthkit.errors import AbilityError, DataError, SchemaError
 from synthkit.phantoms import physics
 from synthkit.phantoms.chest import ChestPhantom
 from synthkit.phantoms.phantom import Subjects
@@ -260,6 +260,9 @@ def test_cohorts_of_others_are_refused(phantom):
         phantom.counterfactual(data, "effusion")
     with pytest.raises(DataError, match="not finite or far outside"):
         phantom.read(torch.full((2, 1, SIZE, SIZE), torch.nan), given=data, factor="age")
+    with pytest.raises(AbilityError, match="none that torch knows"):
+        phantom.render(data, device="gpu")
+    assert phantom.masks(data[:0])["heart"].shape == (0, SIZE, SIZE)
     with pytest.raises(SchemaError, match="distinct values"):
         phantom.sweep(data, "age", [])
     with pytest.raises(DataError, match="drawn by a phantom with size=64"):

@@ -3,12 +3,25 @@ import platform
 
 import torch
 
+from synthkit.errors import AbilityError
+
 
 def accelerator(device: str = "auto") -> str:
     """The device kind that a run will use."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
+
+
+def usable(device: torch.device | str) -> torch.device:
+    """The device as torch knows it; AbilityError unless this machine has it."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise AbilityError(f"device {device!r} is none that torch knows; give \"cpu\" or \"cuda\"") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise AbilityError(f"device {device!r}: torch finds no GPU on this machine; leave device= out, and see synthkit doctor")
+    return found
 
 
 def precision(device: str, *, dims: int = 2) -> str:

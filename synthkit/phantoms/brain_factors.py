@@ -9,10 +9,12 @@ SCANNERS = ("A", "B")
 
 
 def age(noise: Array) -> Array:
+    """Years; clipped to 20..90."""
     return 58 + 16 * noise
 
 
 def intracranial_volume(noise: Array, sex: Array) -> Array:
+    """ml inside the skull, larger in men."""
     return _usual_skull(sex) + 95 * noise
 
 
@@ -30,18 +32,22 @@ def brain_volume(noise: Array, age: Array, sex: Array, intracranial: Array, atro
 
 
 def ventricle_volume(noise: Array, age: Array, brain: Array, atrophy: Array) -> Array:
+    """ml: wider with age, with a small brain and with each stage of atrophy."""
     return np.exp(np.log(25) + 0.02 * (age - 50) - 0.0006 * (brain - 1450) + 0.16 * atrophy + 0.35 * noise)
 
 
 def wm_lesion_load(noise: Array, age: Array) -> Array:
+    """ml of white-matter lesions, log-normal, doubling every 15 years."""
     return 1.2 * np.exp(0.045 * (age - 50) + 0.9 * noise)
 
 
 def tumour(noise: Array, age: Array) -> Array:
+    """Far commoner than in any population, so that cohorts hold enough."""
     return noise < sigmoid(-1.4 + 0.25 * (age - 58) / 16)
 
 
 def tumour_volume(noise: Array) -> Array:
+    """ml, log-normal around 16."""
     return 16 * np.exp(0.6 * noise)
 
 
@@ -51,14 +57,17 @@ def beside_midline(noise: Array) -> Array:
 
 
 def oedema_width(noise: Array) -> Array:
+    """mm around the tumour."""
     return 10 + 4 * noise
 
 
 def enhancement(noise: Array) -> Array:
+    """How much contrast agent the rim takes up, 0 to 1."""
     return 0.6 + 0.25 * noise
 
 
 def dose(noise: Array) -> Array:
+    """Tube current of the CT in mAs, log-normal around 220."""
     return 220 * np.exp(0.4 * noise)
 
 

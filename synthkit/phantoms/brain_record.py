@@ -16,10 +16,12 @@ def mmse(noise: Array, atrophy: Array, wm_lesion_load: Array, ventricle_volume: 
 
 
 def haemoglobin(noise: Array, age: Array, sex: Array) -> Array:
+    """g/dl: higher in men, falling a little with age."""
     return 13.6 + 1.4 * sex - 0.015 * (age - 50) + 1.1 * noise
 
 
 def dementia(noise: Array, atrophy: Array, mmse: Array) -> Array:
+    """The code of a dementia: with atrophy and a low score."""
     return noise < sigmoid(-3.5 + 0.9 * atrophy + 0.45 * (24 - mmse))
 
 

@@ -17,34 +17,42 @@ REFERRAL = 2.6
 
 
 def age(noise: Array) -> Array:
+    """Years of those referred for a nodule; clipped to 40..90."""
     return 63 + 9 * noise
 
 
 def pack_years(noise: Array, age: Array, male: Array) -> Array:
+    """Packs a day times years; a never-smoker is a value clipped to 0."""
     return 12 + 4 * male + 0.3 * (age - 63) + 22 * noise
 
 
 def emphysema(noise: Array, age: Array, pack_years: Array) -> Array:
+    """Share of the lung without tissue, rising with smoking and age."""
     return -0.04 + 0.004 * pack_years + 0.003 * (age - 63) + 0.08 * noise
 
 
 def lobe(noise: Array) -> Array:
+    """Upper lobes, above all the right, hold most nodules."""
     return np.searchsorted(np.cumsum(LOBE_SHARES)[:-1], noise, side="right")
 
 
 def diameter(noise: Array) -> Array:
+    """mm, log-normal around 9."""
     return 9 * np.exp(0.4 * noise)
 
 
 def density(noise: Array) -> Array:
+    """Three in five are solid."""
     return np.searchsorted(np.cumsum(DENSITY_SHARES)[:-1], noise, side="right")
 
 
 def spiculation(noise: Array, diameter: Array, density: Array) -> Array:
+    """Roughness of the rim, 0 smooth to 1: larger and denser ones are rougher."""
     return 0.22 + 0.025 * (diameter - 9) - 0.06 * density + 0.26 * noise
 
 
 def calcification(noise: Array, density: Array, spiculation: Array) -> Array:
+    """Benign calcium: only in solid nodules, less often in rough ones."""
     return (density == 0) & (noise < 0.22 * np.exp(-3 * spiculation))
 
 
@@ -59,10 +67,12 @@ def malignancy_logit(age: Array, male: Array, emphysema: Array, lobe: Array, dia
 
 
 def malignancy(noise: Array, *parents: Array) -> Array:
+    """Cancer, by the log odds above."""
     return noise < sigmoid(malignancy_logit(*parents))
 
 
 def dose(noise: Array) -> Array:
+    """Tube current in mAs, log-normal around 70."""
     return 70 * np.exp(0.55 * noise)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.device import usable
 from synthkit.core.provenance import Provenance
 from synthkit.core.schema import Category, Quantity, Schema
 from synthkit.core.space import Space
@@ -167,16 +168,18 @@ class Phantom(ABC):
         Args:
             noise: False gives the mean exposure, without acquisition noise.
         """
-        parts = list(self._batches(factor_table(self, source)))
+        parts, place = list(self._batches(factor_table(self, source))), usable(device)
         with one_thread():
-            painted = [self.paint(part, noise=noise, device=device) for part in parts]
+            painted = [self.paint(part, noise=noise, device=place) for part in parts]
         return torch.cat(painted) if painted else torch.empty(0, *self.space.shape)
 
     def masks(self, source: Cohort | pd.DataFrame) -> dict[str, Tensor]:
         """Boolean (N, [D,] H, W) masks by structure: a pixel counts where at least half of it is covered."""
         with one_thread():
             found = [self.outline(part) for part in self._batches(factor_table(self, source))]
-        return {name: torch.cat([masks[name] for masks in found]) for name in found[0]} if found else {}
+        if not found:
+            return {name: masks[:0] for name, masks in self.masks(self.factors_table(1, seed=0)).items()}
+        return {name: torch.cat([masks[name] for masks in found]) for name in found[0]}
 
     def change_mask(self, source: Cohort | pd.DataFrame, do: Mapping[str, object], *, effect: str = "direct") -> Tensor:
         """(N, [D,] H, W) bool: where the intervention changes any channel of the noise-free image by more than 2/255."""
@@ -211,10 +214,10 @@ class Phantom(ABC):
 
     def _pixels(self, table: pd.DataFrame, device: str) -> np.ndarray:
         """(N, C, [D,] H, W) stored integers; many images are drawn by several processes."""
-        share = SHARE * self.batch
-        if len(table) < 2 * share or device != "cpu":
+        share, place = SHARE * self.batch, usable(device)
+        if len(table) < 2 * share or place.type != "cpu":
             with one_thread():
-                parts = [self.space.to_raw(self.paint(part, noise=True, device=device) * 2 - 1) for part in self._batches(table)]
+                parts = [self.space.to_raw(self.paint(part, noise=True, device=place) * 2 - 1) for part in self._batches(table)]
             return np.concatenate(parts) if parts else np.empty((0, *self.space.shape), self.space.dtype)
         from joblib import Parallel, cpu_count, delayed
 
