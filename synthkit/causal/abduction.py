@@ -38,6 +38,10 @@ def predict(factor: Factor, mechanism: Mechanism, values: Array, before: Sequenc
 
 
 def predict_quantity(factor: Quantity, mechanism: Mechanism, values: Array, before: Sequence[Array], after: Sequence[Array]) -> Prediction:
+    """The value that the row's own noise gives under the new causes; the middle noise where the factual value leaves it open.
+
+    `open` marks such rows, and `impossible` those whose factual value the mechanism cannot give.
+    """
     law = mechanism.law
     low, high = mechanism.noises(*reach(factor, values), *before)
     noise = law.middle(low, high)

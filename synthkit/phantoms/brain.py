@@ -72,7 +72,7 @@ class BrainPhantom(Phantom):
 
     def paint(self, subjects: Subjects, *, noise: bool, device: torch.device | str) -> Tensor:
         heads = []
-        for (seed, subject), values in self._each(subjects, device):
+        for seed, subject, values in subjects.each(device):
             drawn = exposure_noise(seed, subject, self.size).to(device) if noise else None
             heads.append(scan(self._anatomy(seed, subject, values), values, noise=drawn))
         return torch.stack(heads)
@@ -113,13 +113,8 @@ class BrainPhantom(Phantom):
             yield from heads
 
     def _heads(self, subjects: Subjects) -> Iterator[Anatomy]:
-        for (seed, subject), values in self._each(subjects, "cpu"):
+        for seed, subject, values in subjects.each("cpu"):
             yield self._anatomy(seed, subject, values)
 
     def _anatomy(self, seed: int, subject: str, values: Mapping[str, Tensor]) -> Anatomy:
         return build(values, Nuisance.draw(seed, subject, values["age"].device), self.size)
-
-    def _each(self, subjects: Subjects, device: torch.device | str) -> Iterator[tuple[tuple[int, str], dict[str, Tensor]]]:
-        # One by one, for sums may round differently when the batch has another size.
-        for number, key in enumerate(subjects.keys()):
-            yield key, {name: column[number].to(device) for name, column in subjects.values.items()}

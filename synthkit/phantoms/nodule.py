@@ -1,5 +1,5 @@
 """A procedural CT cube around a lung nodule, whose factors, masks and exact counterfactuals are known."""
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -72,7 +72,7 @@ class NodulePhantom(Phantom):
 
     def paint(self, subjects: Subjects, *, noise: bool, device: torch.device | str) -> Tensor:
         cubes = []
-        for seed, subject, values in _each(subjects, device):
+        for seed, subject, values in subjects.each(device):
             hu = self._scan(build(seed, subject, values, size=self.size, device=device), values)
             if noise:
                 hu = hu + self._noise(seed, subject, values, device)
@@ -81,7 +81,7 @@ class NodulePhantom(Phantom):
         return ((torch.stack(cubes)[:, None] - low) / (high - low)).clamp(0, 1)
 
     def outline(self, subjects: Subjects) -> dict[str, Tensor]:
-        found = [_masks(build(seed, name, values, size=self.size, device="cpu"), values, self.spacing_mm) for seed, name, values in _each(subjects, "cpu")]
+        found = [_masks(build(seed, name, values, size=self.size, device="cpu"), values, self.spacing_mm) for seed, name, values in subjects.each("cpu")]
         return {name: torch.stack([masks[name] for masks in found]) for name in found[0]}
 
     def _scan(self, scene: Scene, values: Mapping[str, Tensor]) -> Tensor:
@@ -98,12 +98,6 @@ class NodulePhantom(Phantom):
         sliced = (profile / profile.norm(dim=1, keepdim=True) @ white.flatten(1)).view_as(white)
         spacing = (self.spacing_mm,) * 3
         return ct.dose_noise(sliced[None], mas=values["dose"], spacing_mm=spacing, correlation_mm=kernel.noise_fwhm_mm, sigma_hu=kernel.noise_hu)[0]
-
-
-def _each(subjects: Subjects, device: torch.device | str) -> Iterator[tuple[int, str, dict[str, Tensor]]]:
-    """One by one, for kernels may sum in another order when the batch has another size."""
-    for number, (seed, subject) in enumerate(subjects.keys()):
-        yield seed, subject, {name: column[number].to(device) for name, column in subjects.values.items()}
 
 
 def _kernel(values: Mapping[str, Tensor]) -> Kernel:

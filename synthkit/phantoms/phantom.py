@@ -47,7 +47,13 @@ class Subjects:
         return Subjects(self.seeds[rows], self.names[rows], {name: value[rows] for name, value in self.values.items()})
 
     def keys(self) -> Iterator[tuple[int, str]]:
+        """(seed, name) of each subject."""
         return zip(self.seeds, self.names, strict=True)
+
+    def each(self, device: torch.device | str) -> Iterator[tuple[int, str, dict[str, Tensor]]]:
+        """Seed, name and values of one subject after another, for what rounds otherwise in a batch of another size."""
+        for number, (seed, name) in enumerate(self.keys()):
+            yield seed, name, {factor: column[number].to(device) for factor, column in self.values.items()}
 
 
 class Phantom(ABC):
