@@ -265,6 +265,8 @@ def test_cohorts_of_others_are_refused(phantom):
     assert phantom.masks(data[:0])["heart"].shape == (0, SIZE, SIZE)
     with pytest.raises(SchemaError, match="distinct values"):
         phantom.sweep(data, "age", [])
+    with pytest.raises(SchemaError, match=r"age: \[50\] is not a number"):
+        phantom.sweep(data, "age", [[50], [60]])
     with pytest.raises(DataError, match="drawn by a phantom with size=64"):
         ChestPhantom(size=32).counterfactual(data, {})
     foreign = data.table.assign(subject=["p1", "p2"])

@@ -158,7 +158,7 @@ class Phantom(ABC):
             A Cohort of len(cohort) * len(values) images, the series of one subject in a row; ids name the value.
         """
         values = [] if isinstance(values, str) else list(values)
-        if not values or len(set(values)) < len(values):
+        if not values or len(set(map(repr, values))) < len(values):
             raise SchemaError(f"sweep: give a list of distinct values of {factor}, at least one")
         require_own(self, cohort)
         table = factor_table(self, cohort)
