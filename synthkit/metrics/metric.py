@@ -1,7 +1,9 @@
-"""What a metric is: a frozen dataclass that turns two feature sets into one number."""
+"""What a metric is: a frozen dataclass that turns two sets of features, or of images, into one number."""
 from abc import ABC, abstractmethod
+from hashlib import blake2b
 from typing import ClassVar
 
+import numpy as np
 import torch
 
 from synthkit.errors import DataError
@@ -12,12 +14,13 @@ METRICS: dict[str, type["Metric"]] = {}
 class Metric(ABC):
     """A distance or share between real and fake features; concrete metrics are frozen dataclasses.
 
-    `better` is "lower" or "higher", `needs` says what `compute` takes, `least` how many rows of each it needs,
-    `limits` where it can lie.
+    `better` is "lower" or "higher", `needs` says what `compute` takes ("features" or "images"), `alone` that only the fake
+    set is looked at (diversity), `least` how many rows of each it needs, `limits` where it can lie.
     """
 
     better: ClassVar[str]
     needs: ClassVar[str] = "features"
+    alone: ClassVar[bool] = False
     limits: ClassVar[tuple[float, float]] = (float("-inf"), float("inf"))
 
     @property
@@ -36,16 +39,51 @@ class Metric(ABC):
         """The score of (N, d) real and (M, d) fake features."""
 
 
-def two_sets(real: torch.Tensor, fake: torch.Tensor, *, least: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both sets as float64, checked: (N, d) and (M, d), finite, at least `least` rows each."""
+class ImageMetric(Metric):
+    """A metric that describes images by itself, so that no encoder stands between.
+
+    `origin` is the name of its description and stands where scores of features name their extractor.
+    """
+
+    needs = "images"
+    origin: ClassVar[str]
+
+    @abstractmethod
+    def describe(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, C, [D,] H, W) in [-1, 1] to one description per image, (N, ...); an image's own does not depend on the others."""
+
+    @abstractmethod
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+        """The score of two sets of descriptions."""
+
+    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+        """The score of (N, C, [D,] H, W) real and (M, C, [D,] H, W) fake images in [-1, 1]."""
+        real, fake = two_sets(real, fake, least=self.least, images=True)
+        return self.compare(self.describe(real), self.describe(fake))
+
+
+def two_sets(real: torch.Tensor, fake: torch.Tensor, *, least: int, images: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both sets checked: finite, at least `least` rows each, and of one width or image shape.
+
+    Features (N, d) come back as float64, images (N, C, [D,] H, W) as float32.
+    """
     sets = []
-    for name, features in (("real", real), ("fake", fake)):
-        features = torch.as_tensor(features).double()
-        if features.ndim != 2 or len(features) < least:
-            raise DataError(f"{name}: a feature matrix (N, d) with N >= {least} is needed, got {tuple(features.shape)}")
-        if not features.isfinite().all():
-            raise DataError(f"{name}: the features hold NaN or infinite values; check the extractor and the images")
-        sets.append(features)
+    what, axes = ("images (N, C, [D,] H, W)", (4, 5)) if images else ("a feature matrix (N, d)", (2,))
+    for name, rows in (("real", real), ("fake", fake)):
+        rows = torch.as_tensor(rows).to(torch.float32 if images else torch.float64)
+        if rows.ndim not in axes or len(rows) < least:
+            raise DataError(f"{name}: {what} with N >= {least} is needed, got {tuple(rows.shape)}")
+        if not rows.isfinite().all():
+            raise DataError(f"{name}: the {'images' if images else 'features'} hold NaN or infinite values; check the extractor and the images")
+        sets.append(rows)
+    if images and sets[0].shape[1:] != sets[1].shape[1:]:
+        raise DataError(f"real images are {tuple(sets[0].shape[1:])} and fake ones {tuple(sets[1].shape[1:])}; bring both to one shape")
     if sets[0].shape[1] != sets[1].shape[1]:
         raise DataError(f"real has {sets[0].shape[1]} features and fake has {sets[1].shape[1]}; use one extractor for both")
     return sets[0], sets[1]
+
+
+def by_content(rows: torch.Tensor) -> np.ndarray:
+    """A shuffled order of the rows that depends on their content alone, for metrics that pair or fold them."""
+    digests = [blake2b(row.tobytes(), digest_size=16).hexdigest() for row in rows.detach().cpu().contiguous().numpy()]
+    return np.argsort(digests, kind="stable")
