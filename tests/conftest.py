@@ -42,6 +42,14 @@ def real_data(need: Callable[[bool, str], None]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def reference(real_data: Path, need: Callable[[bool, str], None]) -> Path:
+    """The folder of reference values that other implementations gave for the real data sets: `reference` beside them."""
+    folder = real_data.parent / "reference"
+    need(folder.is_dir(), f"reference values ({folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def browser(need: Callable[[bool, str], None]):
     """A headless Chromium, driven by playwright."""
     import shutil
