@@ -1,4 +1,6 @@
 """evaluate: who may be compared with whom, and what stands beside each score."""
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,14 +11,17 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.provenance import Provenance
 from synthkit.core.result import SCORE_COLUMNS
 from synthkit.core.schema import Category
+from synthkit.core.space import Channel
 from synthkit.errors import DataError, LeakageError, SchemaError
-from synthkit.metrics import features
+from synthkit.metrics import encoder
 from synthkit.metrics.comparison import Comparison
-from synthkit.metrics.coverage import Coverage
+from synthkit.metrics.encoder import trained_encoder
 from synthkit.metrics.evaluate import evaluate
-from synthkit.metrics.features import Features, trained_encoder
+from synthkit.metrics.features import Features
 from synthkit.metrics.frechet import FrechetDistance
 from synthkit.metrics.kernel import KID
+from synthkit.metrics.metric import METRICS, ImageMetric
+from synthkit.metrics.neighbours import Coverage
 from synthkit.tasks.predictor import Predictor
 
 
@@ -68,16 +73,19 @@ def test_distances_grow_with_corruption_and_leave_the_floor():
 
 @pytest.mark.parametrize("metric", [KID(), FrechetDistance(), Coverage()], ids=lambda metric: metric.name)
 def test_intervals_are_as_wide_as_fresh_draws_scatter(metric):
-    def draw(seed: int) -> Comparison:
-        rng = np.random.default_rng(seed)
-        real, fake = (torch.from_numpy(rng.normal(shift, 1, (80, 4))) for shift in (0, 0.5))
-        return Comparison.of(real, fake, np.arange(80), None, seed=0)
+    units = {name: np.arange(80) for name in ("real", "fake", "train")}
+    comparison = Comparison.of(units, units, seed=0)
 
-    scatter = np.std([metric.compute(d.real, d.fake) for d in map(draw, range(80))])
-    rows = [draw(seed).row(metric, seed=seed) for seed in range(12)]
-    widths = [row["high"] - row["low"] for row in rows]
-    assert np.mean(widths) == pytest.approx(2 * 1.96 * scatter, rel=0.5)
-    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+    def draw(seed: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng(seed)
+        return {name: torch.from_numpy(rng.normal(shift, 1, (80, 4))) for name, shift in (("real", 0), ("fake", 0.5), ("train", 0))}
+
+    draws = [draw(seed) for seed in range(80)]
+    for value, low, high, other in (("value", "low", "high", "fake"), ("floor", "floor_low", "floor_high", "train")):
+        scatter = np.std([metric.compute(d["real"], d[other]) for d in draws])
+        rows = [comparison.row(metric, sets, seed=seed) for seed, sets in enumerate(draws[:12])]
+        assert np.mean([row[high] - row[low] for row in rows]) == pytest.approx(2 * 1.96 * scatter, rel=0.6)
+        assert all(row[low] <= row[value] <= row[high] for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +108,7 @@ def test_a_judge_that_was_trained_on_the_test_patients_is_refused():
 
 
 def test_what_does_not_fit_together_is_refused():
-    with pytest.raises(DataError, match=r"real images are \(1, 16, 16\) and fake ones \(1, 8, 8\)"):
+    with pytest.raises(DataError, match=r"real and the fake images do not fit together: sizes \(16, 16\) and \(8, 8\)"):
         evaluate(real=REAL, fake=toy_cohort(20, size=(8, 8)), extractor=eyes)
     with pytest.raises(DataError, match="fake: 5 images are too few to score; give at least 12"):
         evaluate(real=REAL, fake=FAKE[:5], extractor=eyes)
@@ -129,7 +137,72 @@ def test_groups_are_scored_apart_and_small_ones_left_out_aloud():
         assert frame.loc["sex=F", "value"] == pytest.approx(KID().compute(*map(eyes, members)), rel=1e-5)
     few = REAL[np.flatnonzero((REAL.table["sex"] == "F") | (np.arange(60) < 10))]
     notes = evaluate(real=few, fake=FAKE, by=["sex"], extractor=eyes).caveats()
-    assert any(note.startswith("sex=M: fewer than 12") for note in notes)
+    assert any(note.startswith("sex=M: ") and "in real, at least 12 are needed" in note for note in notes)
+
+
+def test_a_class_that_one_side_lacks_is_said():
+    without = FAKE[np.flatnonzero(FAKE.table["lesion"] == "absent")]
+    scores = evaluate(real=REAL, fake=without, by="lesion", extractor=eyes, metrics=[KID()])
+    assert scores.frame()["group"].tolist() == ["all", "lesion=absent"]
+    assert "lesion=present: no images in fake, at least 12 are needed; no score is given." in scores.caveats()
+
+
+def test_a_score_is_read_against_its_floor():
+    sets = {name: toy_cohort(120, seed=seed, prefix=name) for seed, name in enumerate(("real", "train", "fake"))}
+    sets["spoilt"] = spoilt(sets["fake"], 0.8)
+    readings = {}
+    for name in ("fake", "spoilt"):
+        scores = evaluate(real=sets["real"], fake=sets[name], train=sets["train"], extractor=eyes).frame().set_index("metric")
+        readings[name] = scores["reading"].to_dict()
+        assert (scores["floor_low"] <= scores["floor"]).all() and (scores["floor"] <= scores["floor_high"]).all()
+    assert set(readings["fake"].values()) == {"as real against real"}
+    assert set(readings["spoilt"].values()) == {"further than real from real"}
+    small = evaluate(real=REAL, fake=FAKE, train=TRAIN, extractor=eyes).frame()
+    assert small["reading"].str.endswith("n < 100: rough").all()
+    assert (evaluate(real=sets["real"], fake=sets["fake"], extractor=eyes).frame()["reading"] == "").all(), "the floor of two halves has another n"
+
+
+def test_a_window_in_physical_units_must_be_the_same():
+    def scan(low: float, high: float) -> Cohort:
+        space = replace(REAL.space, channels=(Channel("CT", low=low, high=high, unit="HU"),))
+        return Cohort.of(space.to_raw(REAL.images.tensor()), REAL.table, schema=SCHEMA, space=space, provenance=Provenance("real", "scan"))
+
+    with pytest.raises(DataError, match=r"windows of CT -1000..400 HU and -160..240 HU; load both with the same size=, channels and window="):
+        evaluate(real=scan(-1000, 400), fake=scan(-160, 240), extractor=eyes)
+
+
+@dataclass(frozen=True)
+class Brightest(ImageMetric):
+    """Difference of the mean brightest pixels."""
+
+    better = "lower"
+    origin = "brightest pixel"
+
+    def describe(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(2).amax(2)[..., None, None]
+
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+        assert real.shape[1:] == fake.shape[1:] == (1, 1, 1)
+        return float((real.mean() - fake.mean()).abs())
+
+
+METRICS.pop("Brightest")  # the contracts are for the package's own metrics
+
+
+def test_each_metric_is_taken_with_each_eye_and_image_metrics_with_their_own():
+    both = [eyes, Features("means", lambda x: x.mean((2, 3)))]
+    scores = evaluate(real=REAL, fake=spoilt(FAKE, 0.3), train=TRAIN, metrics=[KID(), Brightest(), Coverage()], extractor=both).frame()
+    assert list(zip(scores["metric"], scores["extractor"])) == [
+        ("KID", "eyes"), ("Coverage", "eyes"), ("KID", "means"), ("Coverage", "means"), ("Brightest", "brightest pixel")
+    ]  # fmt: skip
+    seen = scores.set_index("metric").loc["Brightest"]
+    assert seen["value"] == pytest.approx(Brightest().compute(REAL.images.tensor(), spoilt(FAKE, 0.3).images.tensor())) and seen["value"] > seen["floor_high"]
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x.mean(), lambda x: x[:1], lambda x: "features"])
+def test_an_extractor_that_gives_no_features_is_refused(wrong):
+    with pytest.raises(DataError, match=r"must turn 60 images into a tensor \(60, d\) of features, it gave"):
+        evaluate(real=REAL, fake=FAKE, extractor=wrong)
 
 
 def test_a_perfect_judge_finds_obedient_images_obedient_and_deaf_ones_deaf():
@@ -161,7 +234,7 @@ def test_the_built_in_encoder_is_trained_once_and_then_read_from_the_cache(tmp_p
     monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path))
     first = trained_encoder(TRAIN[:20], steps=3)
     (path,) = (tmp_path / "encoders").glob("*.safetensors")
-    monkeypatch.setattr(features, "_train", lambda *a: pytest.fail("the cached encoder was not used"))
+    monkeypatch.setattr(encoder, "_train", lambda *a: pytest.fail("the cached encoder was not used"))
     again = trained_encoder(TRAIN[:20], steps=3)
     assert again.name == first.name and torch.equal(again.of(REAL), first.of(REAL))
     own = first.of(TRAIN[:20])

@@ -199,7 +199,7 @@ def test_with_a_perfect_network_an_edit_is_exact_and_undoes_itself():
         (lambda g: g.sample(pd.DataFrame({"lesion": ["maybe"]}), seed=0), SchemaError, "lesion: 'maybe' is not one of absent, present"),
         (lambda g: g.edit(toy_cohort(4), {"weight": 3}), SchemaError, "unknown factor 'weight'; this schema has lesion"),
         (lambda g: g.edit(toy_cohort(4), {"age": -3}), SchemaError, "age: -3 years is outside"),
-        (lambda g: g.edit(toy_cohort(4, size=(8, 8)), {"age": 3}), DataError, r"makes \(1, 16, 16\) images \(grey\), the cohort has \(1, 8, 8\)"),
+        (lambda g: g.edit(toy_cohort(4, size=(8, 8)), {"age": 3}), DataError, r"sizes \(16, 16\) and \(8, 8\)"),
         (lambda g: g.encode(toy_cohort(4)[:0]), DataError, "the cohort is empty"),
         (lambda g: Generator.pretrained("nonesuch"), StoreError, "no pretrained generator 'nonesuch'"),
         (lambda g: Generator.load(ROOT / "tests"), StoreError, "holds no saved generator"),

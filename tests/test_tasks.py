@@ -73,7 +73,7 @@ def only(lesion: str | None) -> Cohort:
         (lambda: Classifier("lesion").fit(toy_cohort(8), valid=toy_cohort(8)), LeakageError, "both train and valid"),
         (lambda: Classifier("lesion", backbone="nonesuch:Net").fit(toy_cohort(8)), FitError, "cannot import 'nonesuch'"),
         (lambda: Classifier("lesion", backbone="synthkit.errors:FitError").fit(toy_cohort(8)), FitError, "not a subclass of torch.nn"),
-        (lambda: Predictor.of(Brightness(), SCHEMA["lesion"], TEST).predict(toy_cohort(4, size=(8, 8))), DataError, r"reads \(1, 16, 16\) images"),
+        (lambda: Predictor.of(Brightness(), SCHEMA["lesion"], TEST).predict(toy_cohort(4, size=(8, 8))), DataError, r"sizes \(16, 16\) and"),
     ],
 )
 def test_what_cannot_be_learnt_or_read_is_refused(call, kind, message):

@@ -91,7 +91,7 @@ class Cohort:
     def __add__(self, other: "Cohort") -> "Cohort":
         """Both cohorts as one: same size, channels and factors; the provenance keeps both."""
         if not self.space.matches(other.space):
-            raise DataError(f"cannot join images of {self.space.shape} and {other.space.shape}, or with other channels; load both with the same size=")
+            raise DataError(f"cannot join images of {self.space.difference(other.space)}; load both with the same size= and window=")
         if self.schema != other.schema:
             ours, theirs = {repr(f) for f in self.schema.factors}, {repr(f) for f in other.schema.factors}
             raise SchemaError(f"cannot join cohorts with different factors: {', '.join(sorted(ours ^ theirs)) or 'other order'}")

@@ -9,7 +9,9 @@ import pandas as pd
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-SCORE_COLUMNS = ("metric", "value", "low", "high", "n_real", "n_fake", "group", "better", "floor", "extractor")
+SCORE_COLUMNS = (
+    "metric", "group", "value", "low", "high", "floor", "floor_low", "floor_high", "reading", "n_real", "n_fake", "better", "extractor",
+)  # fmt: skip
 
 
 class Section(ABC):
@@ -41,7 +43,11 @@ class Section(ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores(Section):
-    """Scores of a synthetic cohort: value, 95 % interval, n, and the real-against-real floor beside each."""
+    """Scores of a synthetic cohort: value, 95 % interval, n, and the real-against-real floor beside each.
+
+    Args:
+        rows: DataFrame with the columns of `SCORE_COLUMNS`; those that are missing stay empty.
+    """
 
     title: str
     rows: pd.DataFrame

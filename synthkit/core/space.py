@@ -107,8 +107,20 @@ class Space:
         return replace(self, channels=tuple(wide))
 
     def matches(self, other: "Space") -> bool:
-        """Same size and channel names, whatever the integer scale."""
-        return self.size == other.size and [c.name for c in self.channels] == [c.name for c in other.channels]
+        """Whether images of both fit together, whatever the integer scale; see `difference`."""
+        return not self.difference(other)
+
+    def difference(self, other: "Space") -> str:
+        """What keeps images of two spaces apart, in words: size, channels, or the window of a channel in a unit such as HU."""
+        if self.size != other.size:
+            return f"sizes {self.size} and {other.size}"
+        ours, theirs = [c.name for c in self.channels], [c.name for c in other.channels]
+        if ours != theirs:
+            return f"channels {', '.join(ours)} and {', '.join(theirs)}"
+        for a, b in zip(self.channels, other.channels):
+            if (a.unit or b.unit) and (a.low, a.high, a.unit) != (b.low, b.high, b.unit):
+                return f"windows of {a.name} {a.low:g}..{a.high:g} {a.unit or '(no unit)'} and {b.low:g}..{b.high:g} {b.unit or '(no unit)'}"
+        return ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

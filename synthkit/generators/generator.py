@@ -110,11 +110,8 @@ class Generator:
 
     def _require_fit(self, cohort: Cohort) -> None:
         if not self.space.matches(cohort.space):
-            ours, theirs = self.space, cohort.space
-            raise DataError(
-                f"this generator makes {ours.shape} images ({', '.join(c.name for c in ours.channels)}), the cohort has {theirs.shape} "
-                f"({', '.join(c.name for c in theirs.channels)}); load the cohort with size={ours.size[-1]} and the same channels"
-            )
+            apart = self.space.difference(cohort.space)
+            raise DataError(f"this generator makes other images than the cohort has: {apart}; load the cohort with size={self.space.size[-1]} and its channels")
         if not len(cohort):
             raise DataError("the cohort is empty; there is nothing to encode")
 

@@ -1,4 +1,5 @@
-"""One metric on two feature sets, with its interval and its real-against-real floor, all at equal n."""
+"""Which rows of the sets are compared, all at one n, and one metric on them: value, interval and real-against-real floor."""
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -6,71 +7,102 @@ import torch
 
 from synthkit.core.intervals import half_samples, wilson
 from synthkit.core.randomness import permutation
-from synthkit.metrics.metric import Metric
+from synthkit.metrics.metric import ImageMetric, Metric
 
-TIMES = 60
+TIMES, MANY = 60, 1_000
 FEWEST = 6  # patients; halves of fewer say nothing
+FEW = 100  # images; a score of fewer is rough
+
+Sets = Mapping[str, torch.Tensor]
+Side = tuple[str, np.ndarray]  # which set, and which of its rows
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Feature sets of one row of scores.
+    """The rows of one group that are compared.
 
     Args:
-        real, fake: (n, d) each.
-        units: (n,) patients of the real rows.
-        floor: two (m, d) sets of real images of different patients.
+        real, fake: n rows of each set.
+        floor: real rows, and rows of other real patients, of one n.
+        units: patients of the rows of every whole set.
+        matched: whether the floor has the n of the value, so that they may be held against each other.
     """
 
-    real: torch.Tensor
-    fake: torch.Tensor
-    units: np.ndarray
-    floor: tuple[torch.Tensor, torch.Tensor]
+    real: Side
+    fake: Side
+    floor: tuple[Side, Side]
+    units: Mapping[str, np.ndarray]
+    matched: bool
 
     @staticmethod
-    def of(real: torch.Tensor, fake: torch.Tensor, units: np.ndarray, train: torch.Tensor | None, *, seed: int) -> "Comparison":
-        """Cut all sets to the smallest n; the floor is real against train, or half of real against the other half."""
-        n = min(len(part) for part in (real, fake, train) if part is not None)
-        rows = [_some(len(part), n, seed, name) for part, name in ((real, "real"), (fake, "fake"))]
-        real, fake, units = real[rows[0]], fake[rows[1]], units[rows[0]]
-        if train is not None:
-            return Comparison(real, fake, units, (real, train[_some(len(train), n, seed, "train")]))
-        names = np.unique(units)
-        first = np.isin(units, names[permutation(len(names), seed=seed, identity="half", stream="floor")[: len(names) // 2]])
-        return Comparison(real, fake, units, (real[first], real[~first]))
+    def of(rows: Mapping[str, np.ndarray], units: Mapping[str, np.ndarray], *, seed: int) -> "Comparison":
+        """Cut `real`, `fake` and, where given, `train` to the smallest n.
 
-    def row(self, metric: Metric, *, seed: int) -> dict[str, object]:
-        """Value, interval, n and floor of one metric."""
-        value = metric.compute(self.real, self.fake)
-        spread = self._spread(metric, seed)
-        low, high = self._interval(metric, value, spread)
-        least = metric.least
-        floor = metric.compute(*self.floor) if min(map(len, self.floor)) >= least else float("nan")
-        return {"metric": metric.name, "value": value, "low": low, "high": high, "n_real": len(self.real), "n_fake": len(self.fake),
-                "better": metric.better, "floor": floor}  # fmt: skip
+        The floor is real against train; without train, one half of the real patients against the other.
+        """
+        n = min(map(len, rows.values()))
+        cut = {name: (name, part[_some(len(part), n, seed, name)]) for name, part in rows.items()}
+        if "train" in rows:
+            return Comparison(cut["real"], cut["fake"], (cut["real"], cut["train"]), units, matched=True)
+        own = rows["real"]
+        names = np.unique(units["real"][own])
+        half = names[permutation(len(names), seed=seed, identity="half", stream="floor")[: len(names) // 2]]
+        first = np.isin(units["real"][own], half)
+        return Comparison(cut["real"], cut["fake"], (("real", own[first]), ("real", own[~first])), units, matched=False)
 
-    def _interval(self, metric: Metric, value: float, spread: float) -> tuple[float, float]:
+    @property
+    def n(self) -> int:
+        return len(self.real[1])
+
+    def row(self, metric: Metric, sets: Sets, *, seed: int) -> dict[str, object]:
+        """Value, interval, n, floor with its interval, and what the two say together.
+
+        Args:
+            sets: per set the features, or for an `ImageMetric` its own descriptions, one row per image.
+        """
+        score = metric.compare if isinstance(metric, ImageMetric) else metric.compute
+        value, low, high = self._scored(metric, score, sets, self.real, self.fake, seed)
+        floor, least, most = self._scored(metric, score, sets, *self.floor, seed)
+        return {"metric": metric.name, "value": value, "low": low, "high": high, "n_real": self.n, "n_fake": len(self.fake[1]), "better": metric.better,
+                "floor": floor, "floor_low": least, "floor_high": most, "reading": self._reading(metric, (low, high), (least, most))}  # fmt: skip
+
+    def _scored(self, metric: Metric, score: Callable[..., float], sets: Sets, a: Side, b: Side, seed: int) -> tuple[float, float, float]:
+        if min(len(a[1]), len(b[1])) < metric.least:
+            return (float("nan"),) * 3
+        value = score(sets[a[0]][a[1]], sets[b[0]][b[1]])
+        spread = self._spread(metric, score, sets, a, b, seed)
         if not np.isfinite(spread):
-            return float("nan"), float("nan")
+            return value, float("nan"), float("nan")
         low, high = value - 1.96 * spread, value + 1.96 * spread
         if metric.limits == (0.0, 1.0):
             # A share of 1 in every half has no spread, and yet is not certain: never narrower than Wilson's interval.
-            least, most = wilson(round(value * len(self.real)), len(self.real))
+            least, most = wilson(round(value * len(a[1])), len(a[1]))
             low, high = min(low, least), max(high, most)
-        return max(metric.limits[0], low), min(metric.limits[1], high)
+        return value, max(metric.limits[0], low), min(metric.limits[1], high)
 
-    def _spread(self, metric: Metric, seed: int) -> float:
+    def _spread(self, metric: Metric, score: Callable[..., float], sets: Sets, a: Side, b: Side, seed: int) -> float:
         """Standard error from random halves of patients and of images.
 
         A bootstrap would put copies of one image into a set, which kernel and neighbour metrics take for closeness;
         the spread over halves without replacement equals that of the full set (Wu 1986, delete-half jackknife).
         """
-        if len(np.unique(self.units)) < FEWEST:
+        units = [self.units[name][rows] for name, rows in (a, b)]
+        if min(len(np.unique(part)) for part in units) < FEWEST:
             return float("nan")
-        halves = (half_samples(rows, times=TIMES, seed=seed, stream=name) for rows, name in ((self.units, "real"), (np.arange(len(self.fake)), "fake")))
-        pairs = zip(*halves)
-        values = [metric.compute(self.real[a], self.fake[b]) for a, b in pairs if min(len(a), len(b)) >= metric.least]
+        times = max(12, min(TIMES, TIMES * MANY // len(a[1])))
+        halves = zip(*(half_samples(part, times=times, seed=seed, stream=side) for part, side in zip(units, ("real", "fake"))))
+        first, second = sets[a[0]][a[1]], sets[b[0]][b[1]]
+        values = [score(first[i], second[j]) for i, j in halves if min(len(i), len(j)) >= metric.least]
         return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+    def _reading(self, metric: Metric, value: tuple[float, float], floor: tuple[float, float]) -> str:
+        """What value and floor say together; nothing where they have another n or no interval."""
+        said = [f"n < {FEW}: rough"] if self.n < FEW else []
+        if self.matched and np.isfinite([*value, *floor]).all():
+            words = ("lower than real", "higher than real") if metric.alone else ("closer than real to real", "further than real from real")
+            words = words if metric.better == "lower" or metric.alone else words[::-1]
+            said.insert(0, words[0] if value[1] < floor[0] else words[1] if value[0] > floor[1] else "as real against real")
+        return "; ".join(said)
 
 
 def _some(count: int, wanted: int, seed: int, name: str) -> np.ndarray:

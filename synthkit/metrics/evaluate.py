@@ -1,5 +1,5 @@
 """Scores of a synthetic cohort against a real one: overall and by group, with intervals, n and the real floor."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,72 +8,115 @@ from synthkit.core.cohort import Cohort, require_disjoint
 from synthkit.core.result import SCORE_COLUMNS, Scores
 from synthkit.errors import DataError, LeakageError
 from synthkit.metrics.adherence import adherence
-from synthkit.metrics.comparison import Comparison
-from synthkit.metrics.coverage import Coverage
-from synthkit.metrics.features import Extractor, Features, features
+from synthkit.metrics.comparison import FEW, Comparison
+from synthkit.metrics.extractors import features
+from synthkit.metrics.features import Extractor, Features, described
 from synthkit.metrics.frechet import FrechetDistance
 from synthkit.metrics.kernel import KID
-from synthkit.metrics.metric import Metric
+from synthkit.metrics.metric import ImageMetric, Metric
+from synthkit.metrics.neighbours import Coverage
+from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
 
-FEW, LEAST = 100, 12
+LEAST = 12
 DEFAULT: tuple[Metric, ...] = (KID(), FrechetDistance(), Coverage())
 
 
 def evaluate(
-    *, real: Cohort, fake: Cohort, train: Cohort | None = None, judge: Cohort | Predictor | None = None, by: Sequence[str] | str = (),
-    metrics: Sequence[Metric] = DEFAULT, extractor: Features | Extractor | None = None, seed: int = 0,
+    *, real: Cohort, fake: Cohort, train: Cohort | None = None, judge: Cohort | Predictor | Phantom | None = None, by: Sequence[str] | str = (),
+    metrics: Sequence[Metric] = DEFAULT, extractor: str | Features | Extractor | Sequence[str | Features | Extractor] | None = None, seed: int = 0,
 ) -> Scores:  # fmt: skip
-    """How close, how covering and how obedient a synthetic cohort is.
+    """How close, how diverse, how covering and how obedient a synthetic cohort is.
 
     Args:
         real: test patients that no generator saw.
         fake: the synthetic cohort.
         train: what the generator was trained on, or further real images; the encoder learns from them and the floor refers to them.
-        judge: patients kept for judging (a predictor is trained on them), or a fitted predictor; None leaves adherence out.
-        by: factors to repeat the distances by.
-        metrics: feature metrics.
-        extractor: any callable from images to (N, d) features; None trains a small encoder on `train` (else on `real`).
+        judge: patients kept for judging (a predictor is trained on them), a fitted predictor, or the phantom that drew the images;
+            None leaves adherence out.
+        by: factors to repeat the scores by.
+        metrics: of features (`sk.KID`) or of images (`sk.SpectrumDistance`).
+        extractor: the eye or, in a list, several: "encoder" (the default: a small network trained on `train`, else on `real`),
+            "radiomics", a name such as "timm:resnet18" or the file of a network (see `synthkit.metrics.pretrained`), or any callable
+            or module from images to (N, d) features.
         seed: of resampling.
     Returns:
-        Scores, one row per metric and group: value, 95 % interval, n, and `floor`, the same metric between real images
-        at the same n. Under 100 images a caveat says so.
+        Scores, one row per metric, extractor and group: value, 95 % interval, n, and `floor` with its interval, the same metric
+        between real images at the same n; `reading` says what they mean together. Under 100 images it says so.
     Raises:
         LeakageError: a patient in two of `train`, `judge` and `real`.
-        DataError: other image sizes or channels, or fewer than 12 images in a cohort.
+        DataError: other image sizes, channels or windows, or fewer than 12 images in a cohort.
 
     Example:
         qc = sk.evaluate(real=test, fake=fake, train=train, judge=judge, by=["sex"])
     """
     by = (by,) if isinstance(by, str) else by
     _check(real, fake, train, judge)
-    eyes = features(extractor, real if train is None else train)
-    sets = {name: eyes.of(c) for name, c in (("real", real), ("fake", fake), ("train", train)) if c is not None}
-    rows, few, notes = [], [], _notes(real, fake, train, judge)
-    units = real.table["patient_id"].to_numpy()
-    for group, masks in _groups({"real": real, "fake": fake, "train": train}, by):
-        if min(masks[name].sum() for name in sets) < LEAST:
-            notes.append(f"{group}: fewer than {LEAST} images on one side; no distance is given.")
-            continue
-        pieces = {name: sets[name][masks[name]] for name in sets}
-        comparison = Comparison.of(pieces["real"], pieces["fake"], units[masks["real"]], pieces.get("train"), seed=seed)
-        rows += [{**comparison.row(metric, seed=seed), "group": group, "extractor": eyes.name} for metric in metrics]
-        few += [f"{group} (n = {len(comparison.real)})"] if len(comparison.real) < FEW else []
-    if few:
-        notes.append(f"Compared at equal n, fewer than {FEW} images a side: {', '.join(few)}. Read these scores as rough.")
+    cohorts = {name: cohort for name, cohort in (("real", real), ("fake", fake), ("train", train)) if cohort is not None}
+    eyes = [features(one, real if train is None else train) for one in _several(extractor)]
+    comparisons, notes = _comparisons(cohorts, by, seed)
+    rows = list(_rows(metrics, eyes, cohorts, comparisons, seed))
+    notes = [*_notes(train, judge), *notes, *real.notes, *fake.notes]
     if judge is not None:
-        obedience, more = adherence(judge, real=real, fake=fake, eyes=eyes, seed=seed)
+        obedience, more = adherence(judge, real=real, fake=fake, eyes=eyes[0], seed=seed)
         rows, notes = rows + obedience, notes + more
     title = f"Quality of {fake.provenance.source} against {real.provenance.source}"
     return Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)))
 
 
-def _check(real: Cohort, fake: Cohort, train: Cohort | None, judge: Cohort | Predictor | None) -> None:
+def _several(extractor: object) -> Sequence[str | Features | Extractor | None]:
+    return tuple(extractor) if isinstance(extractor, (list, tuple)) else (extractor,)
+
+
+def _rows(
+    metrics: Sequence[Metric], eyes: Sequence[Features], cohorts: Mapping[str, Cohort], comparisons: Mapping[str, Comparison], seed: int
+) -> Iterator[dict[str, object]]:
+    """One row per metric, extractor and group; the images of a cohort are described once per extractor."""
+    plain = [metric for metric in metrics if not isinstance(metric, ImageMetric)]
+    for eye in eyes if plain else ():
+        sets = {name: eye.of(cohort) for name, cohort in cohorts.items()}
+        for group, comparison in comparisons.items():
+            yield from ({**comparison.row(metric, sets, seed=seed), "group": group, "extractor": eye.name} for metric in plain)
+    for metric in metrics:
+        if isinstance(metric, ImageMetric):
+            sets = {name: described(cohort, metric.describe, name=metric.origin) for name, cohort in cohorts.items()}
+            for group, comparison in comparisons.items():
+                yield {**comparison.row(metric, sets, seed=seed), "group": group, "extractor": metric.origin}
+
+
+def _comparisons(cohorts: Mapping[str, Cohort], by: Sequence[str], seed: int) -> tuple[dict[str, Comparison], list[str]]:
+    """Who is compared with whom, for all images and for each group that is large enough; and what to say of the others."""
+    units = {name: cohort.table["patient_id"].to_numpy() for name, cohort in cohorts.items()}
+    found, notes = {}, []
+    for group, rows in _groups(cohorts, by):
+        counts = {name: len(part) for name, part in rows.items()}
+        fewest = min(counts, key=lambda name: counts[name])
+        if counts[fewest] < LEAST:
+            notes.append(f"{group}: {counts[fewest] or 'no'} image{'s' if counts[fewest] != 1 else ''} in {fewest}, at least {LEAST} are needed; no score is given.")
+            continue
+        found[group] = Comparison.of(rows, units, seed=seed)
+    few = [f"{group} (n = {comparison.n})" for group, comparison in found.items() if comparison.n < FEW]
+    if few:
+        notes.append(f"Compared at equal n, fewer than {FEW} images a side: {', '.join(few)}. Read these scores as rough.")
+    return found, notes
+
+
+def _groups(cohorts: Mapping[str, Cohort], by: Sequence[str]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Rows per set, of all images and of each level that occurs in any of the sets."""
+    yield "all", {name: np.arange(len(cohort)) for name, cohort in cohorts.items()}
+    for factor in by:
+        labels = {name: cohort.schema.groups(cohort.table, factor).to_numpy(object) for name, cohort in cohorts.items()}
+        for level in sorted({value for part in labels.values() for value in part if isinstance(value, str)}):
+            yield f"{factor}={level}", {name: np.flatnonzero([value == level for value in part]) for name, part in labels.items()}
+
+
+def _check(real: Cohort, fake: Cohort, train: Cohort | None, judge: object) -> None:
     named = {"real": real, "train": train, "judge": judge if isinstance(judge, Cohort) else None}
     given = [(name, cohort) for name, cohort in named.items() if cohort is not None]
     for name, cohort in [*given, ("fake", fake)]:
-        if not cohort.space.matches(real.space):
-            raise DataError(f"real images are {real.space.shape} and {name} ones {cohort.space.shape}; load both with the same size= and channels")
+        apart = real.space.difference(cohort.space)
+        if apart:
+            raise DataError(f"the real and the {name} images do not fit together: {apart}; load both with the same size=, channels and window=")
         if len(cohort) < LEAST:
             raise DataError(f"{name}: {len(cohort)} images are too few to score; give at least {LEAST} ({FEW} for a score worth reading)")
     if isinstance(judge, Predictor) and train is not None:
@@ -85,19 +128,10 @@ def _check(real: Cohort, fake: Cohort, train: Cohort | None, judge: Cohort | Pre
             require_disjoint(cohort, other, names=(name, other_name))
 
 
-def _notes(real: Cohort, fake: Cohort, train: Cohort | None, judge: Cohort | Predictor | None) -> list[str]:
+def _notes(train: Cohort | None, judge: object) -> list[str]:
     notes = []
     if train is None:
-        notes.append("No train cohort was given: the floor compares two halves of the real cohort, at half its n.")
+        notes.append("No train cohort was given: the floor compares two halves of the real cohort, at half its n, so no reading is given.")
     if judge is None:
         notes.append("No judge was given: whether the images show what was asked for is not assessed.")
-    return [*notes, *real.notes, *fake.notes]
-
-
-def _groups(cohorts: dict[str, Cohort | None], by: Sequence[str]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    given = {name: cohort for name, cohort in cohorts.items() if cohort is not None}
-    yield "all", {name: np.ones(len(cohort), bool) for name, cohort in given.items()}
-    for factor in by:
-        labels = {name: cohort.schema.groups(cohort.table, factor).to_numpy(object) for name, cohort in given.items()}
-        for level in sorted({value for value in labels["real"] if isinstance(value, str)}):
-            yield f"{factor}={level}", {name: np.array([v == level for v in values], bool) for name, values in labels.items()}
+    return notes

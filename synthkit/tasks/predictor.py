@@ -57,7 +57,8 @@ class Predictor:
     def predict(self, cohort: Cohort) -> pd.DataFrame:
         """One row per image: `image_id`, `p_<factor>_<level>` per level of a category, `<factor>` per quantity."""
         if not cohort.space.matches(self.space):
-            raise DataError(f"this classifier reads {self.space.shape} images, the cohort has {cohort.space.shape}; load it with size={self.space.size[-1]}")
+            apart = self.space.difference(cohort.space)
+            raise DataError(f"this classifier reads other images than the cohort has: {apart}; load the cohort with size={self.space.size[-1]} and its channels")
         blocks = [self.outputs(cohort.images.tensor(range(i, min(i + 512, len(cohort))))) for i in range(0, len(cohort), 512)]
         outputs = torch.cat(blocks) if blocks else self.outputs(torch.empty(0, *self.space.shape))
         columns: dict[str, np.ndarray] = {"image_id": cohort.table["image_id"].to_numpy()}
@@ -78,9 +79,13 @@ class Predictor:
         Raises:
             LeakageError: a patient of the training cohort is among those scored.
         """
-        both = sorted(self.patients & set(cohort.table["patient_id"]))
-        if both:
-            raise LeakageError(f"{len(both)} patient(s) of the scored cohort were trained on (first: {both[0]!r}); split by patient before fitting")
+        self.require_unseen(cohort)
         predicted = self.predict(cohort)
         rows = [score(factor, predicted, cohort.table, times=times) for factor in self.schema.factors]
         return pd.DataFrame([row for row in rows if row], columns=["factor", "measure", "value", "low", "high", "n"])
+
+    def require_unseen(self, cohort: Cohort) -> None:
+        """Raise LeakageError if a patient of the cohort was trained on."""
+        both = sorted(self.patients & set(cohort.table["patient_id"]))
+        if both:
+            raise LeakageError(f"{len(both)} patient(s) of the scored cohort were trained on (first: {both[0]!r}); split by patient before fitting")

@@ -1,0 +1,114 @@
+"""Encoders made elsewhere: opened from files and folders without a network, and shown medical images as they expect them."""
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from toys import toy_cohort
+
+from synthkit.errors import DataError, MissingExtraError
+from synthkit.metrics.extractors import features
+from synthkit.metrics.pretrained import PHOTO_MEAN, PHOTO_SPREAD, Photographs
+
+DATA = toy_cohort(20)
+HUB = """
+import torch
+dependencies = ["torch"]
+def tiny(pretrained=True, **more):
+    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+"""
+
+
+class Seen(torch.nn.Module):
+    """Keeps the pictures it is shown."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.pictures = x
+        return x.mean((2, 3))
+
+
+def test_grey_is_shown_as_a_resized_normalised_colour_picture():
+    network = Seen()
+    images = torch.linspace(-1, 1, 2 * 16 * 16).reshape(2, 1, 16, 16)
+    found = Photographs(network, 32, PHOTO_MEAN, PHOTO_SPREAD)(images)
+    assert network.pictures.shape == (2, 3, 32, 32) and found.shape == (2, 3)
+    grey = network.pictures * torch.tensor(PHOTO_SPREAD).reshape(3, 1, 1) + torch.tensor(PHOTO_MEAN).reshape(3, 1, 1)
+    assert torch.allclose(grey[:, 0], grey[:, 2], atol=1e-6) and torch.allclose(grey.mean((1, 2, 3)), (images.mean((1, 2, 3)) + 1) / 2, atol=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "pictures"), [((1, 8, 8), 1), ((3, 8, 8), 1), ((4, 8, 8), 4), ((1, 6, 8, 10), 3), ((2, 6, 8, 10), 6)])
+def test_colour_stays_together_and_modalities_and_planes_stand_side_by_side(shape, pictures):
+    assert Photographs(Seen(), 16, PHOTO_MEAN, PHOTO_SPREAD)(torch.zeros(2, *shape)).shape == (2, 3 * pictures)
+
+
+def test_a_program_saved_by_torch_export_is_opened(tmp_path):
+    class Pool(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.avg_pool2d(x, 8).flatten(1)
+
+    batch = torch.export.Dim("batch", min=1, max=512)
+    torch.export.save(torch.export.export(Pool(), (torch.zeros(4, 1, 16, 16),), dynamic_shapes=({0: batch},)), tmp_path / "pool.pt2")
+    eyes = features(str(tmp_path / "pool.pt2"), DATA)
+    assert eyes.name == "pool.pt2" and torch.allclose(eyes.of(DATA).float(), Pool()(DATA.images.tensor()))
+
+
+def test_a_local_torch_hub_folder_is_opened(tmp_path):
+    (tmp_path / "hubconf.py").write_text(HUB)
+    eyes = features(f"hub:{tmp_path}:tiny", DATA)
+    assert eyes.of(DATA).shape == (20, 12) and eyes.of(DATA).std() > 0
+
+
+def test_a_local_transformers_folder_is_opened(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "image_size": 16, "patch_size": 8}
+    with torch.random.fork_rng():
+        transformers.ViTModel(transformers.ViTConfig(**sizes)).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": {"height": 16, "width": 16}}')
+    first, again = (features(f"transformers:{tmp_path}", DATA).of(DATA) for _ in range(2))
+    assert first.shape == (20, 8) and torch.equal(first, again) and first.std(0).min() > 0
+
+
+def test_timm_is_told_the_weights_and_asked_for_features(monkeypatch):
+    told = {}
+
+    def create_model(name: str, **more: object) -> torch.nn.Module:
+        told.update(name=name, **more)
+        return Seen()
+
+    config = {"input_size": (3, 24, 24), "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+    timm = SimpleNamespace(create_model=create_model, data=SimpleNamespace(resolve_model_data_config=lambda network: config))
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    assert features("timm:resnet18@weights.safetensors", DATA).of(DATA).shape == (20, 3)
+    assert told == {"name": "resnet18", "pretrained": False, "num_classes": 0, "checkpoint_path": "weights.safetensors"}
+    features("timm:resnet18", DATA)
+    assert told["pretrained"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("inception", "'inception' is not known; give \"encoder\", \"radiomics\""),
+        ("timm:", "is not known"),
+        ("nowhere.pt2", "nowhere.pt2 is no file"),
+        ("hub:model", "the form is hub:REPOSITORY_OR_FOLDER:MODEL"),
+        (7, "a name, a callable or a module, got int"),
+    ],
+)
+def test_what_is_no_extractor_is_refused(name, message):
+    with pytest.raises(DataError, match=message):
+        features(name, DATA)
+
+
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_a_library_that_is_not_there_is_named(monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=f"pip install {library}"):
+        features(f"{library}:some", DATA)
+
+
+def test_without_a_network_a_name_is_refused_in_words(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("transformers")
+    with pytest.raises(DataError, match="cannot be opened .*; without a network give a local folder or file"):
+        features("transformers:/nowhere/at-all", DATA)
