@@ -9,17 +9,14 @@ from synthkit.core.result import SCORE_COLUMNS, Scores
 from synthkit.errors import DataError, LeakageError
 from synthkit.metrics.adherence import adherence
 from synthkit.metrics.comparison import FEW, Comparison
+from synthkit.metrics.defaults import DEFAULT
 from synthkit.metrics.extractors import features
 from synthkit.metrics.features import Extractor, Features, described
-from synthkit.metrics.frechet import FrechetDistance
-from synthkit.metrics.kernel import KID
 from synthkit.metrics.metric import ImageMetric, Metric
-from synthkit.metrics.neighbours import Coverage
 from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
 
 LEAST = 12
-DEFAULT: tuple[Metric, ...] = (KID(), FrechetDistance(), Coverage())
 
 
 def evaluate(
@@ -92,7 +89,7 @@ def _comparisons(cohorts: Mapping[str, Cohort], by: Sequence[str], seed: int) ->
         counts = {name: len(part) for name, part in rows.items()}
         fewest = min(counts, key=lambda name: counts[name])
         if counts[fewest] < LEAST:
-            notes.append(f"{group}: {counts[fewest] or 'no'} image{'s' if counts[fewest] != 1 else ''} in {fewest}, at least {LEAST} are needed; no score is given.")
+            notes.append(f"{group}: no score is given, {fewest} has {counts[fewest]} of these images and at least {LEAST} are needed.")
             continue
         found[group] = Comparison.of(rows, units, seed=seed)
     few = [f"{group} (n = {comparison.n})" for group, comparison in found.items() if comparison.n < FEW]

@@ -1,0 +1,58 @@
+"""Plotly curves over one axis, several panels of several lines."""
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+PANELS = 3  # beside each other
+HEIGHT = 300
+
+
+def curves(
+    panels: Mapping[str, pd.DataFrame], *, x: str, y: str, line: str, title: str, y_name: str = "", mark: float | None = None,
+    wide: bool = True, log_x: bool = False,
+) -> "Figure":  # fmt: skip
+    """One panel per frame, one line per value of the column `line`, with a band where the frame has `low` and `high`.
+
+    Args:
+        mark: a height to draw a dotted rule at.
+        wide: values are squeezed by asinh, since they lie between 0.1 and 1,000; the axis is labelled in the values themselves.
+        log_x: a logarithmic x axis.
+    """
+    import plotly.graph_objects as go
+    from plotly.colors import qualitative
+    from plotly.subplots import make_subplots
+
+    columns = min(PANELS, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=list(panels), shared_yaxes=wide, vertical_spacing=0.18 if rows > 1 else 0.1)
+    names = list(dict.fromkeys(name for part in panels.values() for name in part[line]))
+    colours = {name: qualitative.Dark24[i % 24] for i, name in enumerate(names)}
+    squeeze = np.arcsinh if wide else np.asarray
+    for number, part in enumerate(panels.values()):
+        place = {"row": number // columns + 1, "col": number % columns + 1}
+        for name, here in part.groupby(line, sort=False):
+            if {"low", "high"} <= set(here.columns):
+                edge, height = pd.concat([here[x], here[x][::-1]]), pd.concat([here["high"], here["low"][::-1]])
+                style = dict(fill="toself", line_width=0, opacity=0.18, fillcolor=colours[name], showlegend=False, hoverinfo="skip")
+                band = go.Scatter(x=edge, y=squeeze(height), **style)
+                figure.add_trace(band, **place)
+            trace = go.Scatter(
+                x=here[x], y=squeeze(here[y]), customdata=here[y], name=name, legendgroup=name, showlegend=number == 0, mode="lines+markers",
+                line_color=colours[name], marker_size=5, hovertemplate="%{customdata:.3g}",
+            )  # fmt: skip
+            figure.add_trace(trace, **place)
+        if mark is not None:
+            figure.add_hline(y=float(squeeze(mark)), line_dash="dot", line_color="#888888", **place)
+    if wide:
+        ticks = [-1000, -100, -10, -3, -1, 0, 1, 3, 10, 100, 1000]
+        figure.update_yaxes(tickvals=np.arcsinh(ticks), ticktext=[f"{tick:,}" for tick in ticks])
+    if log_x:
+        figure.update_xaxes(type="log")
+    figure.update_yaxes(title_text=y_name, col=1)
+    figure.update_layout(title=title, template="plotly_white", height=110 + HEIGHT * rows, margin=dict(l=60, t=80, b=40), legend_tracegroupgap=0)
+    return figure
