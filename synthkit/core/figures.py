@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
     from plotly.graph_objects import Figure
 
+SINGLE = 4  # more panels than this stand in two columns
+
 
 def plane(image: "torch.Tensor") -> np.ndarray:
     """(H, W, 3) uint8 picture of one (C, [D,] H, W) image in [-1, 1]; a volume shows its middle slice."""
@@ -94,20 +96,32 @@ def picture_figure(
 
 
 def interval_plot(frame: pd.DataFrame, *, title: str) -> "Figure":
-    """Values with their intervals, one panel per metric, the floor as a dotted line."""
+    """Values with their intervals, one panel per metric; the floor in red, with its interval where the frame has one."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
     metrics = list(dict.fromkeys(frame["metric"]))
-    heights = [64 + 24 * frame[frame["metric"] == m]["group"].nunique() for m in metrics] or [64]
-    figure = make_subplots(rows=len(heights), cols=1, subplot_titles=metrics, row_heights=heights, vertical_spacing=48 / (90 + sum(heights)))
-    for row, metric in enumerate(metrics, start=1):
-        part = frame[frame["metric"] == metric]
-        bars = dict(type="data", symmetric=False, array=part["high"] - part["value"], arrayminus=part["value"] - part["low"])
+    columns = 1 if len(metrics) <= SINGLE else 2
+    groups = [frame.loc[frame["metric"] == metric, "group"].nunique() for metric in metrics]
+    most = [64 + 24 * max(groups[i : i + columns]) for i in range(0, len(metrics), columns)] or [64]
+    figure = make_subplots(
+        rows=len(most), cols=columns, subplot_titles=metrics, row_heights=most, vertical_spacing=48 / (90 + sum(most)), horizontal_spacing=0.2
+    )
+    for number, metric in enumerate(metrics):
+        part, place = frame[frame["metric"] == metric], {"row": number // columns + 1, "col": number % columns + 1}
         names = part["group"].astype(str)
-        figure.add_trace(go.Scatter(x=part["value"], y=names, mode="markers", error_x=bars, name=metric, marker_color="#2166ac"), row=row, col=1)
-        floor = go.Scatter(x=part["floor"], y=names, mode="markers", marker=dict(symbol="line-ns-open", size=14, color="#b2182b"), name="real against real")
-        figure.add_trace(floor, row=row, col=1)
+        value = go.Scatter(x=part["value"], y=names, mode="markers", error_x=_bars(part, "value", "low", "high"), name=metric, marker_color="#2166ac")
+        red = dict(symbol="line-ns-open", size=14, color="#b2182b")
+        bars = _bars(part, "floor", "floor_low", "floor_high")
+        floor = go.Scatter(x=part["floor"], y=names, mode="markers", marker=red, error_x=bars, name="real against real")
+        figure.add_trace(floor, **place)
+        figure.add_trace(value, **place)
     figure.update_yaxes(dtick=1, autorange="reversed")
-    figure.update_layout(title=title, showlegend=False, template="plotly_white", height=90 + sum(heights), margin=dict(l=160, t=60, b=30))
+    figure.update_layout(title=title, showlegend=False, template="plotly_white", height=90 + sum(most), margin=dict(l=160, t=60, b=30))
     return figure
+
+
+def _bars(part: pd.DataFrame, middle: str, low: str, high: str) -> dict[str, object]:
+    if low not in part:
+        return {}
+    return dict(type="data", symmetric=False, array=part[high] - part[middle], arrayminus=part[middle] - part[low], thickness=1.5, width=3)
