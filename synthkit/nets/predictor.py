@@ -28,13 +28,23 @@ class FactorPredictor(Trainable):
         return self.loss(self.backbone(augment(batch) if self.augmented else batch.x), batch.c)
 
     def loss(self, outputs: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
-        """Mean over factors of cross-entropy or squared error, over the rows where the factor is known."""
-        losses, outputs = [], outputs.float()
-        for factor, out, block in zip(self.schema.factors, output_slices(self.schema), self.schema.blocks()):
-            label, known = code[:, block][:, : factor.width], code[:, block][:, factor.width]
-            one = _one_loss(factor, outputs[:, out], label)
-            losses.append((one * known).sum() / known.sum().clamp(min=1))
-        return torch.stack(losses).mean()
+        """See `factor_loss`."""
+        return factor_loss(self.schema, outputs, code)
+
+
+def factor_loss(schema: Schema, outputs: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+    """Mean over factors of cross-entropy or squared error, over the rows where the factor is known.
+
+    Args:
+        outputs: (N, outputs) logits per category level and one scaled number per quantity.
+        code: (N, width) schema code of the truth.
+    """
+    losses, outputs = [], outputs.float()
+    for factor, out, block in zip(schema.factors, output_slices(schema), schema.blocks()):
+        label, known = code[:, block][:, : factor.width], code[:, block][:, factor.width]
+        one = _one_loss(factor, outputs[:, out], label)
+        losses.append((one * known).sum() / known.sum().clamp(min=1))
+    return torch.stack(losses).mean()
 
 
 def _one_loss(factor: Factor, output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
