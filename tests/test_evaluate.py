@@ -15,13 +15,16 @@ from synthkit.core.space import Channel
 from synthkit.errors import DataError, LeakageError, SchemaError
 from synthkit.metrics import encoder
 from synthkit.metrics.comparison import Comparison
+from synthkit.metrics.defaults import OF_FEATURES, OF_IMAGES, default_metrics
 from synthkit.metrics.encoder import trained_encoder
 from synthkit.metrics.evaluate import evaluate
 from synthkit.metrics.features import Features
-from synthkit.metrics.frechet import FrechetDistance
+from synthkit.metrics.frechet import FrechetDistance, FrechetInfinity
 from synthkit.metrics.kernel import KID
 from synthkit.metrics.metric import METRICS, ImageMetric
 from synthkit.metrics.neighbours import Coverage
+from synthkit.metrics.similarity import MSSSIM
+from synthkit.metrics.vendi import Vendi
 from synthkit.tasks.predictor import Predictor
 
 
@@ -48,10 +51,11 @@ class Brightness(torch.nn.Module):
 
 def test_scores_carry_value_interval_n_floor_and_extractor():
     scores = evaluate(real=REAL, fake=FAKE, train=TRAIN, extractor=eyes).frame()
-    assert list(scores.columns) == list(SCORE_COLUMNS) and scores["metric"].tolist() == ["KID", "FrechetDistance", "Coverage"]
+    assert list(scores.columns) == list(SCORE_COLUMNS) and scores["metric"].tolist() == [metric.name for metric in (*OF_FEATURES, *OF_IMAGES)]
     assert (scores["low"] <= scores["value"]).all() and (scores["value"] <= scores["high"]).all()
     assert (scores["n_real"] == 60).all() and (scores["n_fake"] == 60).all() and scores["floor"].notna().all()
-    assert scores["extractor"].unique().tolist() == ["eyes"] and scores["group"].unique().tolist() == ["all"]
+    own = [metric.origin for metric in OF_IMAGES]
+    assert scores["extractor"].tolist() == ["eyes"] * len(OF_FEATURES) + own and scores["group"].unique().tolist() == ["all"]
     expected = KID().compute(eyes(REAL.images.tensor()), eyes(TRAIN.images.tensor()))
     assert scores.set_index("metric").loc["KID", "floor"] == pytest.approx(expected, rel=1e-5)
 
@@ -152,7 +156,8 @@ def test_a_score_is_read_against_its_floor():
     sets["spoilt"] = spoilt(sets["fake"], 0.8)
     readings = {}
     for name in ("fake", "spoilt"):
-        scores = evaluate(real=sets["real"], fake=sets[name], train=sets["train"], extractor=eyes).frame().set_index("metric")
+        three = [KID(), FrechetDistance(), Coverage()]
+        scores = evaluate(real=sets["real"], fake=sets[name], train=sets["train"], metrics=three, extractor=eyes).frame().set_index("metric")
         readings[name] = scores["reading"].to_dict()
         assert (scores["floor_low"] <= scores["floor"]).all() and (scores["floor"] <= scores["floor_high"]).all()
     assert set(readings["fake"].values()) == {"as real against real"}
@@ -160,6 +165,20 @@ def test_a_score_is_read_against_its_floor():
     small = evaluate(real=REAL, fake=FAKE, train=TRAIN, extractor=eyes).frame()
     assert small["reading"].str.endswith("n < 100: rough").all()
     assert (evaluate(real=sets["real"], fake=sets["fake"], extractor=eyes).frame()["reading"] == "").all(), "the floor of two halves has another n"
+
+
+def test_small_images_are_scored_by_what_fits_them_and_few_rows_say_what_is_missing():
+    names = [metric.name for metric in default_metrics(replace(REAL.space, size=(9, 9)))]
+    assert names[-3:] == ["SpectrumDistance", "HistogramDistance", "FrechetRadiomicsDistance"]
+    few = evaluate(real=REAL, fake=FAKE, train=TRAIN, extractor=lambda x: x.flatten(1)[:, :20], metrics=[FrechetInfinity()]).frame().iloc[0]
+    assert few["reading"] == "needs n >= 110" and np.isnan(few["value"])
+
+
+def test_diversity_is_read_as_lower_or_higher_than_real():
+    same = Cohort.of(REAL.images.raw([0] * 60), FAKE.table, schema=SCHEMA, space=REAL.space, provenance=Provenance("synthetic", "one image"))
+    rows = evaluate(real=REAL, fake=same, train=TRAIN, metrics=[Vendi(), MSSSIM()], extractor=eyes).frame().set_index("metric")
+    assert rows.loc["Vendi", "reading"].startswith("lower than real") and rows.loc["MSSSIM", "reading"].startswith("higher than real")
+    assert rows.loc["Vendi", "value"] == pytest.approx(1) and rows.loc["MSSSIM", "value"] == pytest.approx(1)
 
 
 def test_a_window_in_physical_units_must_be_the_same():

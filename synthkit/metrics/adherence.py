@@ -1,15 +1,31 @@
 """Adherence: do synthetic images show the factors that were asked for, in the eyes of a predictor trained on real ones?"""
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.errors import SchemaError
+from synthkit.metrics.ceiling import ABOVE, BELOW, UNEQUAL, against, common_levels, one_against_rest
 from synthkit.metrics.features import Features
+from synthkit.metrics.phantom_judge import phantom_judge
 from synthkit.metrics.probe import fit_probe
+from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
+from synthkit.tasks.scoring import CHANCE, Reading
 
-CHANCE = {"AUC": 0.5, "R2": 0.0}
 ENOUGH = 1_000
+LEAST = 12  # images of a group on either side
+
+Judge = Cohort | Predictor | Phantom
+MEANING = "Adherence: a predictor trained on the judge patients; `floor` holds its own score on real test images, the most a generator can reach."
+SAYINGS = {
+    ABOVE: "Adherence is surely above the judge's own score on real images for {}: the generator draws it more plainly than it looks in real patients.",
+    BELOW: "Adherence is surely below the judge's own score on real images for {}: not all that was asked for can be seen.",
+    UNEQUAL: "The asked values of {} are spread otherwise than the real ones, and R² grows with the spread: it is not held against `floor`.",
+}
 
 
 def fit_judge(cohort: Cohort, fake: Cohort, eyes: Features, *, seed: int) -> Predictor:
@@ -27,26 +43,86 @@ def _varies(values: pd.Series) -> bool:
     return values.dropna().nunique() > 1
 
 
-def adherence(judge: Cohort | Predictor, *, real: Cohort, fake: Cohort, eyes: Features, seed: int) -> tuple[list[dict[str, object]], list[str]]:
+@dataclass(frozen=True)
+class _Seen:
+    """A cohort's table and what the judge reads off its images."""
+
+    table: pd.DataFrame
+    predicted: pd.DataFrame
+
+    def where(self, mask: np.ndarray) -> "_Seen":
+        return _Seen(self.table[mask].reset_index(drop=True), self.predicted[mask].reset_index(drop=True))
+
+
+def adherence(
+    judge: Judge, *, real: Cohort, fake: Cohort, eyes: Features, seed: int, by: Sequence[str] = ()
+) -> tuple[list[dict[str, object]], list[str]]:
     """Rows of AUC (categories) and R² (quantities) per factor, and notes.
 
-    `floor` holds the judge's own score on real test patients: the ceiling that a perfect generator would reach.
+    `floor` holds the judge's own score on real test patients: the ceiling that a perfect generator would reach. A factor
+    that applies under a condition is judged where it applies; of more than two levels each also stands in a row of its own.
+
+    Args:
+        judge: patients to learn from, a fitted predictor, or the phantom that the images are of.
+        by: factors to repeat the rows by; a group needs 12 images on either side.
     """
-    fitted = judge if isinstance(judge, Predictor) else fit_judge(judge, fake, eyes, seed=seed)
+    fitted = phantom_judge(judge) if isinstance(judge, Phantom) else judge if isinstance(judge, Predictor) else fit_judge(judge, fake, eyes, seed=seed)
     known = [name for name in fitted.schema.names if name in fake.table and name in real.table]
     if not known:
         names = ", ".join(fitted.schema.names)
         raise SchemaError(f"the judge predicts {names}, which the real or the synthetic cohort does not have; give a judge of a shared factor")
-    on_fake, on_real = fitted.score(fake).set_index("factor"), fitted.score(real).set_index("factor")
-    blind = [name for name in known if name in on_real.index and not on_real.loc[name, "low"] > CHANCE[on_real.loc[name, "measure"]]]
+    for cohort in (real, fake):
+        fitted.require_unseen(cohort)
+    on_real, on_fake = (_Seen(cohort.table, fitted.predict(cohort)) for cohort in (real, fake))
+    known = [name for name in known if _varies(fake.table[name])]
+    rows, blind = [], []
+    for name in known:
+        found, sees = _rows(fitted, name, on_real, on_fake, len(known), seed)
+        rows += found
+        blind += [] if sees else [name]
     origin = f"judge of {fitted.trained.get('source', 'your own')}"
-    rows = []
-    for name in [n for n in known if n in on_fake.index and n not in blind]:
-        seen = on_fake.loc[name]
-        ceiling, n_real = (on_real.loc[name, "value"], int(on_real.loc[name, "n"])) if name in on_real.index else (float("nan"), 0)
-        rows.append({"metric": f"Adherence {seen['measure']}", "value": seen["value"], "low": seen["low"], "high": seen["high"], "n_real": n_real,
-                     "n_fake": int(seen["n"]), "group": name, "better": "higher", "floor": ceiling, "extractor": origin})  # fmt: skip
-    notes = ["Adherence: a predictor trained on the judge patients; `floor` holds its own score on real test images, the most a generator can reach."]
+    notes = [MEANING, *_notes(rows, blind, [name for name in known if name not in blind], fake)]
+    for label, here, there in _groups(real, fake, on_real, on_fake, by):
+        factor = label.split("=")[0]
+        for name in [n for n in known if n not in blind and n != factor]:
+            found = _rows(fitted, name, here, there, len(known), seed, whole=False)[0]
+            rows += [{**row, "group": f"{row['group']}, {label}"} for row in found]
+    return [{**row, "extractor": origin} for row in rows], notes
+
+
+def _rows(judge: Predictor, name: str, on_real: _Seen, on_fake: _Seen, count: int, seed: int, *, whole: bool = True) -> tuple[list[dict[str, object]], bool]:
+    """The rows of one factor, and whether the judge sees it in real images at all; a group is small and not asked that again."""
+    factor = judge.schema[name]
+    fake, real = (Reading.of(factor, seen.predicted, seen.table) for seen in (on_fake, on_real))
+    if fake is None or (not whole and (real is None or min(len(real), len(fake)) < LEAST)):
+        return [], True
+    if real is None:
+        return [against(fake, None, name, count=count, seed=seed)], True
+    fake, real = common_levels(fake, real)
+    row = against(fake, real, name, count=count, seed=seed)
+    if whole and not row["floor_low"] > CHANCE[fake.measure]:
+        return [], False
+    single = one_against_rest(fake, real, name) if whole and len(set(fake.truth)) > 2 and fake.levels else ()
+    return [row, *(against(a, b, label, count=count, seed=seed) for a, b, label in single)], True
+
+
+def _groups(real: Cohort, fake: Cohort, on_real: _Seen, on_fake: _Seen, by: Sequence[str]) -> Iterator[tuple[str, _Seen, _Seen]]:
+    for factor in by:
+        mine, theirs = (cohort.schema.groups(cohort.table, factor).to_numpy(object) for cohort in (real, fake))
+        for level in sorted({value for value in mine if isinstance(value, str)}):
+            a, b = (np.array([value == level for value in values], bool) for values in (mine, theirs))
+            yield f"{factor}={level}", on_real.where(a), on_fake.where(b)
+
+
+def _notes(rows: list[dict[str, object]], blind: list[str], assessed: list[str], fake: Cohort) -> list[str]:
+    notes = []
     if blind:
         notes.append(f"Adherence is not assessed for {', '.join(blind)}: on real test images the judge itself is not surely better than chance.")
-    return rows, notes
+    for reading, text in SAYINGS.items():
+        names = [str(row["group"]) for row in rows if row["reading"] == reading]
+        notes += [text.format(", ".join(names))] if names else []
+    partly = [(name, fake.schema[name].when) for name in assessed if name in fake.schema and fake.schema[name].when]
+    if partly:
+        said = "; ".join(f"{name} (where {' and '.join(f'{k} = {v}' for k, v in when.items())} was asked)" for name, when in partly)
+        notes.append(f"Adherence is judged only where it applies for {said}.")
+    return notes

@@ -63,18 +63,20 @@ class Comparison:
         score = metric.compare if isinstance(metric, ImageMetric) else metric.compute
         value, low, high = self._scored(metric, score, sets, self.real, self.fake, seed)
         floor, least, most = self._scored(metric, score, sets, *self.floor, seed)
+        needed = metric.least(sets["real"].shape[1])
+        reading = self._reading(metric, (low, high), (least, most)) if self.n >= needed else f"needs n >= {needed}"
         return {"metric": metric.name, "value": value, "low": low, "high": high, "n_real": self.n, "n_fake": len(self.fake[1]), "better": metric.better,
-                "floor": floor, "floor_low": least, "floor_high": most, "reading": self._reading(metric, (low, high), (least, most))}  # fmt: skip
+                "floor": floor, "floor_low": least, "floor_high": most, "reading": reading}  # fmt: skip
 
     def _scored(self, metric: Metric, score: Callable[..., float], sets: Sets, a: Side, b: Side, seed: int) -> tuple[float, float, float]:
-        if min(len(a[1]), len(b[1])) < metric.least:
+        if min(len(a[1]), len(b[1])) < metric.least(sets[a[0]].shape[1]):
             return (float("nan"),) * 3
         value = score(sets[a[0]][a[1]], sets[b[0]][b[1]])
         spread = self._spread(metric, score, sets, a, b, seed)
         if not np.isfinite(spread):
             return value, float("nan"), float("nan")
         low, high = value - 1.96 * spread, value + 1.96 * spread
-        if metric.limits == (0.0, 1.0):
+        if metric.share:
             # A share of 1 in every half has no spread, and yet is not certain: never narrower than Wilson's interval.
             least, most = wilson(round(value * len(a[1])), len(a[1]))
             low, high = min(low, least), max(high, most)
@@ -92,7 +94,7 @@ class Comparison:
         times = max(12, min(TIMES, TIMES * MANY // len(a[1])))
         halves = zip(*(half_samples(part, times=times, seed=seed, stream=side) for part, side in zip(units, ("real", "fake"))))
         first, second = sets[a[0]][a[1]], sets[b[0]][b[1]]
-        values = [score(first[i], second[j]) for i, j in halves if min(len(i), len(j)) >= metric.least]
+        values = [score(first[i], second[j]) for i, j in halves if min(len(i), len(j)) >= metric.least(first.shape[1])]
         return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
     def _reading(self, metric: Metric, value: tuple[float, float], floor: tuple[float, float]) -> str:

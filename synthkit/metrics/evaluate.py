@@ -9,7 +9,7 @@ from synthkit.core.result import SCORE_COLUMNS, Scores
 from synthkit.errors import DataError, LeakageError
 from synthkit.metrics.adherence import adherence
 from synthkit.metrics.comparison import FEW, Comparison
-from synthkit.metrics.defaults import DEFAULT
+from synthkit.metrics.defaults import default_metrics
 from synthkit.metrics.extractors import features
 from synthkit.metrics.features import Extractor, Features, described
 from synthkit.metrics.metric import ImageMetric, Metric
@@ -21,7 +21,7 @@ LEAST = 12
 
 def evaluate(
     *, real: Cohort, fake: Cohort, train: Cohort | None = None, judge: Cohort | Predictor | Phantom | None = None, by: Sequence[str] | str = (),
-    metrics: Sequence[Metric] = DEFAULT, extractor: str | Features | Extractor | Sequence[str | Features | Extractor] | None = None, seed: int = 0,
+    metrics: Sequence[Metric] | None = None, extractor: str | Features | Extractor | Sequence[str | Features | Extractor] | None = None, seed: int = 0,
 ) -> Scores:  # fmt: skip
     """How close, how diverse, how covering and how obedient a synthetic cohort is.
 
@@ -32,7 +32,7 @@ def evaluate(
         judge: patients kept for judging (a predictor is trained on them), a fitted predictor, or the phantom that drew the images;
             None leaves adherence out.
         by: factors to repeat the scores by.
-        metrics: of features (`sk.KID`) or of images (`sk.SpectrumDistance`).
+        metrics: of features (`sk.KID()`) or of images (`sk.SpectrumDistance()`); None takes all that fit the size of the images.
         extractor: the eye or, in a list, several: "encoder" (the default: a small network trained on `train`, else on `real`),
             "radiomics", a name such as "timm:resnet18" or the file of a network (see `synthkit.metrics.pretrained`), or any callable
             or module from images to (N, d) features.
@@ -52,10 +52,10 @@ def evaluate(
     cohorts = {name: cohort for name, cohort in (("real", real), ("fake", fake), ("train", train)) if cohort is not None}
     eyes = [features(one, real if train is None else train) for one in _several(extractor)]
     comparisons, notes = _comparisons(cohorts, by, seed)
-    rows = list(_rows(metrics, eyes, cohorts, comparisons, seed))
+    rows = list(_rows(default_metrics(real.space) if metrics is None else metrics, eyes, cohorts, comparisons, seed))
     notes = [*_notes(train, judge), *notes, *real.notes, *fake.notes]
     if judge is not None:
-        obedience, more = adherence(judge, real=real, fake=fake, eyes=eyes[0], seed=seed)
+        obedience, more = adherence(judge, real=real, fake=fake, eyes=eyes[0], seed=seed, by=by)
         rows, notes = rows + obedience, notes + more
     title = f"Quality of {fake.provenance.source} against {real.provenance.source}"
     return Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)))

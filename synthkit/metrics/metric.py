@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from synthkit.core.randomness import permutation
 from synthkit.errors import DataError
 
 METRICS: dict[str, type["Metric"]] = {}
@@ -15,16 +16,18 @@ class Metric(ABC):
     """A distance or share between real and fake features; concrete metrics are frozen dataclasses.
 
     `better` is "lower" or "higher", `needs` says what `compute` takes ("features" or "images"), `alone` that only the fake
-    set is looked at (diversity), `least` how many rows of each it needs, `limits` where it can lie.
+    set is looked at (diversity), `limits` where it can lie, `share` that it is a
+    share of the images (so that Wilson's interval holds for it).
     """
 
     better: ClassVar[str]
     needs: ClassVar[str] = "features"
     alone: ClassVar[bool] = False
+    share: ClassVar[bool] = False
     limits: ClassVar[tuple[float, float]] = (float("-inf"), float("inf"))
 
-    @property
-    def least(self) -> int:
+    def least(self, width: int) -> int:
+        """How many rows of `width` features each set must have."""
         return 2
 
     @property
@@ -42,11 +45,13 @@ class Metric(ABC):
 class ImageMetric(Metric):
     """A metric that describes images by itself, so that no encoder stands between.
 
-    `origin` is the name of its description and stands where scores of features name their extractor.
+    `origin` is the name of its description and stands where scores of features name their extractor; `smallest` is how many
+    pixels it needs along each axis.
     """
 
     needs = "images"
     origin: ClassVar[str]
+    smallest: ClassVar[int] = 2
 
     @abstractmethod
     def describe(self, images: torch.Tensor) -> torch.Tensor:
@@ -58,32 +63,37 @@ class ImageMetric(Metric):
 
     def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         """The score of (N, C, [D,] H, W) real and (M, C, [D,] H, W) fake images in [-1, 1]."""
-        real, fake = two_sets(real, fake, least=self.least, images=True)
+        real, fake = two_sets(real, fake, least=self.least(0), images=True)
         return self.compare(self.describe(real), self.describe(fake))
 
 
-def two_sets(real: torch.Tensor, fake: torch.Tensor, *, least: int, images: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def two_sets(
+    real: torch.Tensor, fake: torch.Tensor, *, least: int, images: bool = False, single: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Both sets checked: finite, at least `least` rows each, and of one width or image shape.
 
-    Features (N, d) come back as float64, images (N, C, [D,] H, W) as float32.
+    Features (N, d) come back as float64 on the CPU (with `single`, those of 32 bits or fewer as float32), images
+    (N, C, [D,] H, W) as float32.
     """
     sets = []
     what, axes = ("images (N, C, [D,] H, W)", (4, 5)) if images else ("a feature matrix (N, d)", (2,))
     for name, rows in (("real", real), ("fake", fake)):
-        rows = torch.as_tensor(rows).to(torch.float32 if images else torch.float64)
+        rows = torch.as_tensor(rows).detach()
         if rows.ndim not in axes or len(rows) < least:
             raise DataError(f"{name}: {what} with N >= {least} is needed, got {tuple(rows.shape)}")
         if not rows.isfinite().all():
             raise DataError(f"{name}: the {'images' if images else 'features'} hold NaN or infinite values; check the extractor and the images")
-        sets.append(rows)
+        few_bits = images or single and rows.is_floating_point() and rows.itemsize <= 4
+        sets.append(rows.to(rows.device if images else "cpu", torch.float32 if few_bits else torch.float64))
     if images and sets[0].shape[1:] != sets[1].shape[1:]:
         raise DataError(f"real images are {tuple(sets[0].shape[1:])} and fake ones {tuple(sets[1].shape[1:])}; bring both to one shape")
     if sets[0].shape[1] != sets[1].shape[1]:
         raise DataError(f"real has {sets[0].shape[1]} features and fake has {sets[1].shape[1]}; use one extractor for both")
-    return sets[0], sets[1]
+    return (sets[0], sets[1]) if sets[0].dtype == sets[1].dtype else (sets[0].double(), sets[1].double())
 
 
 def by_content(rows: torch.Tensor) -> np.ndarray:
     """A shuffled order of the rows that depends on their content alone, for metrics that pair or fold them."""
-    digests = [blake2b(row.tobytes(), digest_size=16).hexdigest() for row in rows.detach().cpu().contiguous().numpy()]
-    return np.argsort(digests, kind="stable")
+    digests = [blake2b(row.numpy().astype(np.float64).tobytes(), digest_size=16).hexdigest() for row in rows.detach().cpu()]
+    # Sorted digests would put copies side by side, and every copy into a pair with itself.
+    return np.argsort(digests, kind="stable")[permutation(len(digests), seed=0, identity="rows", stream="content")]

@@ -13,7 +13,7 @@ from synthkit.core.result import Section
 from synthkit.core.schema import Category
 from synthkit.errors import DataError, SchemaError
 from synthkit.metrics.corruptions import Blur, Corruption, Duplicates, LabelShuffling, ModeDropping, Noise
-from synthkit.metrics.defaults import DEFAULT
+from synthkit.metrics.defaults import default_metrics
 from synthkit.metrics.extractors import features
 from synthkit.metrics.features import Extractor, Features, described
 from synthkit.metrics.kernel import KID
@@ -66,7 +66,7 @@ class Sensitivity(Section):
 
 
 def sensitivity(
-    real: Cohort, *, train: Cohort | None = None, factor: str | None = None, metrics: Sequence[Metric] = DEFAULT,
+    real: Cohort, *, train: Cohort | None = None, factor: str | None = None, metrics: Sequence[Metric] | None = None,
     extractor: str | Features | Extractor | None = None, corruptions: Sequence[Corruption] | None = None, splits: int = 8, seed: int = 0,
 ) -> Sensitivity:  # fmt: skip
     """Measure the instruments: real images with known faults are scored against other real images.
@@ -93,10 +93,10 @@ def sensitivity(
         corruptions = (Blur(), Noise(), Duplicates(), *asked)
     eyes = features(extractor, real if train is None else train)
     judge = fit_probe(train, (factor,), eyes) if train is not None and factor is not None else None
-    found = []
+    taken, found = default_metrics(real.space) if metrics is None else metrics, []
     for split in range(splits):
         half, other = real.split((0.5, 0.5), seed=seed + split)
-        panel = _Panel(half, factor, metrics, eyes, judge)
+        panel = _Panel(half, factor, taken, eyes, judge)
         for fault in corruptions:
             for degree in (0.0, *fault.degrees):
                 spoilt = fault.apply(other, degree, seed=seed + split)
@@ -133,7 +133,7 @@ class _Panel:
             if isinstance(metric, ImageMetric):
                 a, b = (described(cohort, metric.describe, name=metric.origin) for cohort in (real, fake))
                 yield _row(metric.name, metric.origin, metric.compare(a, b), metric.better)
-            elif n >= metric.least:
+            elif n >= metric.least(x.shape[1]):
                 yield _row(metric.name, self.eyes.name, metric.compute(x, y), metric.better)
         if self.factor is not None:
             yield _row(f"KID within {self.factor}", self.eyes.name, _within(x, y, real.table[self.factor], fake.table[self.factor]), "lower")

@@ -46,14 +46,17 @@ class Classifier:
     def targets(self) -> tuple[str, ...]:
         return (self.target,) if isinstance(self.target, str) else tuple(self.target)
 
-    def fit(self, train: Cohort, *, valid: Cohort | None = None, budget: Budget = "lesson", seed: int = 0, progress: bool = True) -> "Predictor":
-        """Train with early stopping on patients kept apart.
+    def fit(
+        self, train: Cohort, *, valid: Cohort | None = None, budget: Budget = "lesson", seed: int = 0, early_stopping: bool = True, progress: bool = True
+    ) -> "Predictor":
+        """Train with early stopping on patients kept apart, or on all patients to the end of the budget.
 
         Args:
             valid: for early stopping; left out, 15 % of the patients of `train` are kept apart for it.
             budget: "smoke", "lesson", "full", minutes or steps, at most; it may stop earlier.
+            early_stopping: False trains on every image of `train` for the whole budget, so that two runs may be compared.
         Raises:
-            FitError: under 4 images, or only one class.
+            FitError: under 4 images, only one class, or `valid` without early stopping.
             LeakageError: a patient in both train and valid.
         """
         from synthkit.tasks.predictor import Predictor
@@ -64,18 +67,18 @@ class Classifier:
 
         schema = train.schema.only(self.targets)
         _require_two_classes(train, schema)
-        learn, watched = (train, valid) if valid is not None else _keep_apart(train, seed)
-        require_disjoint(learn, watched, names=("train", "valid"))
+        learn, watched = _parts(train, valid, early_stopping, seed)
         data = TrainingData(learn, schema.encode(learn.table), batch_size=self.batch_size, seed=seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = self.network(train, schema)
-        watch = Watch(lambda probe: held_out_loss(probe, watched, schema))
+        watch = None if watched is None else Watch(lambda probe: held_out_loss(probe, watched, schema))
         title = f"Classifier of {', '.join(self.targets)}" if progress and len(self.targets) < 4 else ""
         plan = Plan(resolve(budget, BUDGETS), seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, average=0.99, title=title, watch=watch)
         outcome = run_plan(network, data, plan)
         trained = {"recipe": asdict(self), "seed": seed, "steps": outcome.steps, "source": train.provenance.source}
-        return Predictor(network.backbone, schema, train.space, frozenset({*learn.table["patient_id"], *watched.table["patient_id"]}), trained)
+        patients = frozenset(name for part in (learn, watched) if part is not None for name in part.table["patient_id"])
+        return Predictor(network.backbone, schema, train.space, patients, trained)
 
     def network(self, train: Cohort, schema: Schema) -> FactorPredictor:
         """The untrained network for a cohort's images."""
@@ -93,11 +96,22 @@ def _require_two_classes(train: Cohort, schema: Schema) -> None:
             raise FitError(f"{factor.name}: {found} occurs in the {len(train)} training images; a classifier needs two {kind}s or more")
 
 
+def _parts(train: Cohort, valid: Cohort | None, early_stopping: bool, seed: int) -> tuple[Cohort, Cohort | None]:
+    """What is learnt from, and what early stopping looks at."""
+    if not early_stopping:
+        if valid is not None:
+            raise FitError("valid= serves early stopping, which is switched off; leave valid= out, or early_stopping=False")
+        return train, None
+    learn, watched = (train, valid) if valid is not None else _keep_apart(train, seed)
+    require_disjoint(learn, watched, names=("train", "valid"))
+    return learn, watched
+
+
 def _keep_apart(train: Cohort, seed: int) -> tuple[Cohort, Cohort]:
     try:
         return train.split((1 - KEPT_APART, KEPT_APART), seed=seed)
     except DataError as error:
-        raise FitError(f"early stopping needs patients kept apart, and this cohort cannot be split ({error}); give valid=") from error
+        raise FitError(f"early stopping needs patients kept apart, and this cohort cannot be split ({error}); give valid=, or early_stopping=False") from error
 
 
 def held_out_loss(network: FactorPredictor, cohort: Cohort, schema: Schema) -> float:

@@ -58,7 +58,7 @@ class Predictor:
         """One row per image: `image_id`, `p_<factor>_<level>` per level of a category, `<factor>` per quantity."""
         if not cohort.space.matches(self.space):
             apart = self.space.difference(cohort.space)
-            raise DataError(f"this classifier reads other images than the cohort has: {apart}; load the cohort with size={self.space.size[-1]} and its channels")
+            raise DataError(f"this classifier reads other images than the cohort has: {apart}; load it with size={self.space.size[-1]} and the same channels")
         blocks = [self.outputs(cohort.images.tensor(range(i, min(i + 512, len(cohort))))) for i in range(0, len(cohort), 512)]
         outputs = torch.cat(blocks) if blocks else self.outputs(torch.empty(0, *self.space.shape))
         columns: dict[str, np.ndarray] = {"image_id": cohort.table["image_id"].to_numpy()}

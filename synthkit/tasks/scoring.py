@@ -1,20 +1,31 @@
 """How well a predicted factor matches the true one: AUC for categories, R² for quantities."""
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pandas as pd
 
 from synthkit.core.intervals import bootstrap
 from synthkit.core.schema import Category, Factor
 
+CHANCE = {"AUC": 0.5, "R2": 0.0}
+LIMITS = {"AUC": (0.0, 1.0), "R2": (float("-inf"), 1.0)}
+
 
 def auc(chances: np.ndarray, truth: np.ndarray, levels: tuple[str, ...]) -> float:
     """Area under the ROC curve; with more than two levels the mean of each level against the rest."""
-    from sklearn.metrics import roc_auc_score
-
     present = [i for i, level in enumerate(levels) if 0 < (truth == level).sum() < len(truth)]
     if not present:
         return float("nan")
     wanted = present[-1:] if len(levels) == 2 else present
-    return float(np.mean([roc_auc_score(truth == levels[i], chances[:, i]) for i in wanted]))
+    return float(np.mean([_area(chances[:, i], truth == levels[i]) for i in wanted]))
+
+
+def _area(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Share of pairs of one positive and one negative row that the scores put in order, ties half (Mann & Whitney 1947)."""
+    from scipy.stats import rankdata
+
+    count = positive.sum()
+    return float((rankdata(scores)[positive].sum() - count * (count + 1) / 2) / (count * (len(scores) - count)))
 
 
 def r2(predicted: np.ndarray, truth: np.ndarray) -> float:
@@ -23,21 +34,53 @@ def r2(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(1 - np.square(truth - predicted).sum() / spread) if spread > 0 else float("nan")
 
 
+@dataclass(frozen=True)
+class Reading:
+    """One factor as predicted beside its true values: what a score and its resamples are computed from.
+
+    Args:
+        measure: "AUC" or "R2".
+        guess: (n, levels) chances of a category, or (n,) values of a quantity.
+        truth: (n,) true values, all known.
+        units: (n,) patients.
+        levels: of a category; empty for a quantity.
+    """
+
+    measure: str
+    guess: np.ndarray
+    truth: np.ndarray
+    units: np.ndarray
+    levels: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(factor: Factor, predicted: pd.DataFrame, table: pd.DataFrame) -> "Reading | None":
+        """The images whose true value is known, or None where fewer than two values occur."""
+        if factor.name not in table:
+            return None
+        known = table[factor.name].notna().to_numpy()
+        truth, units = table[factor.name].to_numpy()[known], table["patient_id"].to_numpy()[known]
+        if len(set(truth)) < 2:
+            return None
+        if isinstance(factor, Category):
+            guess = predicted[[f"p_{factor.name}_{level}" for level in factor.levels]].to_numpy()[known]
+            return Reading("AUC", guess, truth, units, factor.levels)
+        return Reading("R2", predicted[factor.name].to_numpy()[known], truth.astype(float), units)
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def __getitem__(self, rows: np.ndarray) -> "Reading":
+        return replace(self, guess=self.guess[rows], truth=self.truth[rows], units=self.units[rows])
+
+    def value(self, rows: np.ndarray | slice = slice(None)) -> float:
+        """AUC or R² of some rows, or of all."""
+        return auc(self.guess[rows], self.truth[rows], self.levels) if self.levels else r2(self.guess[rows], self.truth[rows])
+
+
 def score(factor: Factor, predicted: pd.DataFrame, table: pd.DataFrame, *, times: int) -> dict[str, object] | None:
     """One row of scores over the images whose true value is known, or None where fewer than two values occur."""
-    if factor.name not in table:
+    found = Reading.of(factor, predicted, table)
+    if found is None:
         return None
-    known = table[factor.name].notna().to_numpy()
-    truth = table[factor.name].to_numpy()[known]
-    if len(set(truth)) < 2:
-        return None
-    units = table["patient_id"].to_numpy()[known]
-    if isinstance(factor, Category):
-        guess = predicted[[f"p_{factor.name}_{level}" for level in factor.levels]].to_numpy()[known]
-        measure, compute = "AUC", lambda rows: auc(guess[rows], truth[rows], factor.levels)
-    else:
-        guess, truth = predicted[factor.name].to_numpy()[known], truth.astype(float)
-        measure, compute = "R2", lambda rows: r2(guess[rows], truth[rows])
-    low, high = bootstrap(compute, units, times=times)
-    value = compute(np.arange(len(truth)))
-    return {"factor": factor.name, "measure": measure, "value": value, "low": low, "high": high, "n": len(truth)}
+    low, high = bootstrap(found.value, found.units, times=times)
+    return {"factor": factor.name, "measure": found.measure, "value": found.value(), "low": low, "high": high, "n": len(found)}

@@ -1,0 +1,73 @@
+"""A judge's score on synthetic images held against its own score on real ones."""
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from synthkit.core.intervals import resamples
+from synthkit.tasks.scoring import Reading
+
+ABOVE, BELOW, UNEQUAL = "above the ceiling", "below the ceiling", "spread otherwise"
+EVEN = (0.8, 1.25)  # ratio of the spreads within which two R² may be compared
+TIMES = 300
+
+
+def against(fake: Reading, real: Reading | None, label: str, *, count: int, seed: int) -> dict[str, object]:
+    """A row of scores: the judge on synthetic images, its ceiling, and whether the two surely differ.
+
+    Args:
+        label: goes into `group`.
+        count: comparisons made at once; the 5 % of error are shared among them (Bonferroni).
+        seed: of the resampling; both sides have streams of their own.
+    """
+    drawn = _draws(fake, seed=2 * seed + 1)
+    value, (low, high) = fake.value(), _interval(drawn)
+    row = {"metric": f"Adherence {fake.measure}", "value": value, "low": low, "high": high, "n_real": 0 if real is None else len(real), "n_fake": len(fake),
+           "group": label, "better": "higher", "floor": float("nan"), "floor_low": float("nan"), "floor_high": float("nan"), "reading": ""}  # fmt: skip
+    if real is None:
+        return row
+    ceilings = _draws(real, seed=2 * seed)
+    ceiling, (least, most) = real.value(), _interval(ceilings)
+    reading = _reading(fake, real, value - ceiling, float(np.hypot(np.nanstd(drawn), np.nanstd(ceilings))), count)
+    return {**row, "floor": ceiling, "floor_low": least, "floor_high": most, "reading": reading}
+
+
+def _draws(reading: Reading, *, seed: int) -> np.ndarray:
+    return np.array([reading.value(rows) for rows in resamples(reading.units, times=TIMES, seed=seed)])
+
+
+def _interval(draws: np.ndarray) -> tuple[float, float]:
+    known = draws[np.isfinite(draws)]
+    return tuple(map(float, np.percentile(known, [2.5, 97.5]))) if len(known) > TIMES / 2 else (float("nan"), float("nan"))
+
+
+def _reading(fake: Reading, real: Reading, difference: float, error: float, count: int) -> str:
+    from scipy.stats import norm
+
+    if fake.measure == "R2" and not EVEN[0] <= fake.truth.std() / real.truth.std() <= EVEN[1]:
+        return UNEQUAL
+    reach = norm.ppf(1 - 0.025 / count) * error
+    if not np.isfinite(reach) or abs(difference) <= max(reach, 1e-9):
+        return ""
+    return ABOVE if difference > 0 else BELOW
+
+
+def common_levels(fake: Reading, real: Reading) -> tuple[Reading, Reading]:
+    """Both on the levels that occur in both: an AUC over other levels is another question."""
+    shared = set(fake.truth) & set(real.truth)
+    if not fake.levels or len(shared) < 2:
+        return fake, real
+    return tuple(side[np.array([value in shared for value in side.truth])] for side in (fake, real))
+
+
+def one_against_rest(fake: Reading, real: Reading, label: str) -> Iterator[tuple[Reading, Reading, str]]:
+    """Each level against all others, on both sides."""
+    for place, level in enumerate(fake.levels):
+        if level in set(fake.truth):
+            yield *(_binary(side, place, level) for side in (fake, real)), f"{label}={level}"
+
+
+def _binary(reading: Reading, place: int, level: str) -> Reading:
+    chance = reading.guess[:, place]
+    truth = np.where(reading.truth == level, level, "rest")
+    return replace(reading, guess=np.stack([1 - chance, chance], 1), truth=truth, levels=("rest", level))
