@@ -1,4 +1,4 @@
-"""The command line: `synthkit quickstart`, `lab`, `data`, `doctor`."""
+"""The command line: `synthkit quickstart`, `train`, `evaluate`, `lab`, `data`, `doctor`."""
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +57,32 @@ def lab(arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to
     from synthkit.lab import lab as run
 
     raise typer.Exit(run(arguments or [], say=typer.echo))
+
+
+@app.command()
+def evaluate(
+    real: Annotated[str, typer.Argument(help="Real images: a saved cohort, a folder of images, or a catalog name.")],
+    fake: Annotated[str, typer.Argument(help="Synthetic images, the same.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.html, scores.csv and images.csv.")],
+    train: Annotated[str | None, typer.Option(help="What the generator was trained on, or further real images.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Real patients kept for judging whether factors are shown.")] = None,
+    by: Annotated[list[str] | None, typer.Option(help="A factor to repeat the scores by; may be given again.")] = None,
+    extractor: Annotated[list[str] | None, typer.Option(help='"encoder", "radiomics", "timm:NAME", a .pt2 file …; may be given again.')] = None,
+    table: Annotated[str | None, typer.Option(help="The table of labels of folders of images.")] = None,
+    size: Annotated[int | None, typer.Option(help="Bring folders of images to this size in pixels.")] = None,
+    seed: Annotated[int, typer.Option(help="Of splits and resampling.")] = 0,
+) -> None:
+    """Score synthetic images against real ones, check each image, and write a report."""
+    import synthkit as sk
+    from synthkit.assessment import assess
+
+    def opened(source: str) -> sk.Cohort:
+        return sk.load(source, table=table, size=size)
+
+    more = {name: opened(source) for name, source in (("train", train), ("judge", judge)) if source}
+    done = assess(opened(real), opened(fake), out=out, by=by or (), extractor=extractor or ("encoder",), seed=seed, say=typer.echo, **more)
+    shown = done.quality.frame()[["metric", "group", "value", "low", "high", "floor", "reading"]]
+    typer.echo(f"\n{shown.round(3).to_string(index=False)}\n\nReport:  {done.report}\nScores:  {done.scores}\nImages:  {done.images}")
 
 
 @app.command()

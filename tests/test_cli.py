@@ -2,7 +2,9 @@
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
+from toys import toy_cohort
 
 
 def synthkit(*words: str, folder=None) -> subprocess.CompletedProcess:
@@ -11,7 +13,7 @@ def synthkit(*words: str, folder=None) -> subprocess.CompletedProcess:
 
 def test_help_names_the_commands():
     text = synthkit("--help").stdout
-    assert all(word in text for word in ("quickstart", "lab", "data", "doctor"))
+    assert all(word in text for word in ("quickstart", "train", "evaluate", "lab", "data", "doctor"))
 
 
 def test_doctor_reports_versions_and_what_is_missing():
@@ -29,6 +31,27 @@ def test_a_mistake_is_one_line_and_exit_status_2(tmp_path):
     assert answer.returncode == 2
     assert "Traceback" not in answer.stderr and len(answer.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_writes_a_page_and_two_tables(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path / "cache"))
+    for seed, name in enumerate(("real", "fake")):
+        toy_cohort(120, seed=seed, prefix=name).save(tmp_path / name)
+    words = [str(tmp_path / "real"), str(tmp_path / "fake"), "--out", str(tmp_path / "out"), "--by", "sex", "--extractor", "radiomics"]
+    answer = synthkit("evaluate", *words, folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert "real patients are split: 60 images to compare with, 30 for the encoder and the floor, 30 for the judge" in answer.stdout
+    scores, images = (pd.read_csv(tmp_path / "out" / f"{name}.csv") for name in ("scores", "images"))
+    assert {"all", "sex=F", "sex=M", "lesion"} <= set(scores["group"]) and (scores.loc[scores["group"] == "all", "n_real"] == 30).all()
+    assert len(images) == 120 and {"image_id", "failed", "duplicate_of"} <= set(images.columns)
+    assert "Quality control of 120 images" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_evaluate_refuses_cohorts_that_do_not_fit_and_writes_nothing(tmp_path):
+    toy_cohort(40).save(tmp_path / "real")
+    toy_cohort(40, size=(8, 8)).save(tmp_path / "fake")
+    answer = synthkit("evaluate", str(tmp_path / "real"), str(tmp_path / "fake"), "--out", str(tmp_path / "out"))
+    assert answer.returncode == 2 and "sizes (16, 16) and (8, 8)" in answer.stderr and not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ import torch
 from toys import toy_cohort
 
 from synthkit.errors import DataError, MissingExtraError
-from synthkit.metrics.extractors import features
+from synthkit.metrics.encoder import trained_encoder
+from synthkit.metrics.extractors import all_eyes, features
+from synthkit.metrics.pixel_components import pixel_components
 from synthkit.metrics.pretrained import PHOTO_MEAN, PHOTO_SPREAD, Photographs
 
 DATA = toy_cohort(20)
@@ -112,3 +114,30 @@ def test_without_a_network_a_name_is_refused_in_words(monkeypatch):
     pytest.importorskip("transformers")
     with pytest.raises(DataError, match="cannot be opened .*; without a network give a local folder or file"):
         features("transformers:/nowhere/at-all", DATA)
+
+
+def test_radiomics_are_brought_to_one_spread():
+    found = features("radiomics", DATA).of(DATA)
+    assert found.mean(0).abs().max() < 1e-9 and (found.std(0) - 1).abs().max() < 1e-9 and 60 < found.shape[1] <= 93
+    assert "z-scored by toy" in features("radiomics", DATA).name
+
+
+def test_pixel_components_go_apart_and_are_read_off_other_images():
+    eyes, images = pixel_components(DATA), DATA.images.tensor()
+    found = eyes.of(DATA)
+    spread = found.T @ found / 19
+    assert found.mean(0).abs().max() < 1e-9 and (spread - spread.diag().diag()).abs().max() < 1e-9 and 0.9 < spread.diag().max() <= 1
+    exact = torch.linalg.svdvals((images.flatten(1) - images.flatten(1).mean(0)).double()).square() / 19
+    shrunk = exact / (exact + 0.02 * exact[0])
+    assert torch.allclose(spread.diag()[:15], shrunk[:15], rtol=1e-6), "the variances of a principal component analysis, shrunk"
+    assert torch.allclose(eyes.extract(images[3:5]), found[3:5])
+    volume = toy_cohort(20, size=(4, 20, 40))
+    assert pixel_components(volume).of(volume).shape == (20, 20)
+
+
+def test_a_judge_looks_with_all_eyes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(trained_encoder, "__kwdefaults__", {"steps": 2})
+    eyes = all_eyes(DATA)
+    parts = [trained_encoder(DATA).of(DATA), features("radiomics", DATA).of(DATA), pixel_components(DATA).of(DATA)]
+    assert torch.equal(eyes.of(DATA), torch.cat(parts, 1))

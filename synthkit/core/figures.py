@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 SINGLE = 4  # more panels than this stand in two columns
+APART = 0.25  # rows between a value and its floor
 
 
 def plane(image: "torch.Tensor") -> np.ndarray:
@@ -96,7 +97,7 @@ def picture_figure(
 
 
 def interval_plot(frame: pd.DataFrame, *, title: str) -> "Figure":
-    """Values with their intervals, one panel per metric; the floor in red, with its interval where the frame has one."""
+    """Values with their intervals, one panel per metric and one row per group; below each its floor, in red."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -109,15 +110,16 @@ def interval_plot(frame: pd.DataFrame, *, title: str) -> "Figure":
     )
     for number, metric in enumerate(metrics):
         part, place = frame[frame["metric"] == metric], {"row": number // columns + 1, "col": number % columns + 1}
-        names = part["group"].astype(str)
-        value = go.Scatter(x=part["value"], y=names, mode="markers", error_x=_bars(part, "value", "low", "high"), name=metric, marker_color="#2166ac")
-        red = dict(symbol="line-ns-open", size=14, color="#b2182b")
-        bars = _bars(part, "floor", "floor_low", "floor_high")
-        floor = go.Scatter(x=part["floor"], y=names, mode="markers", marker=red, error_x=bars, name="real against real")
-        figure.add_trace(floor, **place)
-        figure.add_trace(value, **place)
-    figure.update_yaxes(dtick=1, autorange="reversed")
-    figure.update_layout(title=title, showlegend=False, template="plotly_white", height=90 + sum(most), margin=dict(l=160, t=60, b=30))
+        height = np.arange(len(part))
+        red = dict(color="#b2182b", symbol="line-ns-open", size=10)
+        floor = go.Scatter(x=part["floor"], y=height + APART, marker=red, error_x=_bars(part, "floor", "floor_low", "floor_high"), name="real against real")
+        value = go.Scatter(x=part["value"], y=height, marker_color="#2166ac", error_x=_bars(part, "value", "low", "high"), name="synthetic against real")
+        for trace in (value, floor) if part["floor"].notna().any() else (value,):
+            figure.add_trace(trace.update(mode="markers", legendgroup=trace.name, showlegend=number == 0), **place)
+        figure.update_yaxes(tickvals=height, ticktext=part["group"].astype(str).tolist(), range=[len(part) - 0.4, -0.6], **place)
+    legend = dict(orientation="h", x=0, y=0, yref="container", yanchor="bottom")
+    figure.update_layout(title=title, template="plotly_white", height=120 + sum(most), margin=dict(l=160, t=60, b=60), legend=legend)
+    figure.update_layout(showlegend=bool(frame["floor"].notna().any()))
     return figure
 
 

@@ -14,7 +14,8 @@ def wilson(successes: int, trials: int, *, z: float = 1.959964) -> tuple[float, 
     centre = share + z * z / (2 * trials)
     half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
     scale = 1 + z * z / trials
-    return (float((centre - half) / scale), float((centre + half) / scale))
+    # Rounding must not lead out of the shares that are possible.
+    return (max(0.0, float((centre - half) / scale)), min(1.0, float((centre + half) / scale)))
 
 
 def resamples(units: np.ndarray, *, times: int, seed: int) -> list[np.ndarray]:

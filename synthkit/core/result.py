@@ -59,7 +59,10 @@ class Scores(Section):
     def figure(self) -> "Figure":
         from synthkit.core.figures import interval_plot
 
-        return interval_plot(self.frame(), title=self.title)
+        frame = self.frame()
+        several = frame.groupby("metric")["extractor"].transform("nunique") > 1
+        eye = frame["extractor"].astype(str).str.split(" (", regex=False).str[0]
+        return interval_plot(frame.assign(metric=frame["metric"].where(~several, frame["metric"] + " · " + eye)), title=self.title)
 
     def caveats(self) -> list[str]:
         return list(self.notes)

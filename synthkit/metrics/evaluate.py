@@ -10,7 +10,7 @@ from synthkit.errors import DataError, LeakageError
 from synthkit.metrics.adherence import adherence
 from synthkit.metrics.comparison import FEW, Comparison
 from synthkit.metrics.defaults import default_metrics
-from synthkit.metrics.extractors import features
+from synthkit.metrics.extractors import all_eyes, features
 from synthkit.metrics.features import Extractor, Features, described
 from synthkit.metrics.metric import ImageMetric, Metric
 from synthkit.phantoms.phantom import Phantom
@@ -29,8 +29,8 @@ def evaluate(
         real: test patients that no generator saw.
         fake: the synthetic cohort.
         train: what the generator was trained on, or further real images; the encoder learns from them and the floor refers to them.
-        judge: patients kept for judging (a predictor is trained on them), a fitted predictor, or the phantom that drew the images;
-            None leaves adherence out.
+        judge: patients kept for judging (a predictor is trained on them: under 1,000 images lines on encoder, radiomics and pixels, or
+            on the first `extractor` that is given), a fitted predictor, or the phantom that drew the images; None leaves adherence out.
         by: factors to repeat the scores by.
         metrics: of features (`sk.KID()`) or of images (`sk.SpectrumDistance()`); None takes all that fit the size of the images.
         extractor: the eye or, in a list, several: "encoder" (the default: a small network trained on `train`, else on `real`),
@@ -55,7 +55,8 @@ def evaluate(
     rows = list(_rows(default_metrics(real.space) if metrics is None else metrics, eyes, cohorts, comparisons, seed))
     notes = [*_notes(train, judge), *notes, *real.notes, *fake.notes]
     if judge is not None:
-        obedience, more = adherence(judge, real=real, fake=fake, eyes=eyes[0], seed=seed, by=by)
+        looks = eyes[0] if extractor is not None or not isinstance(judge, Cohort) else all_eyes(real if train is None else train)
+        obedience, more = adherence(judge, real=real, fake=fake, eyes=looks, seed=seed, by=by)
         rows, notes = rows + obedience, notes + more
     title = f"Quality of {fake.provenance.source} against {real.provenance.source}"
     return Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)))

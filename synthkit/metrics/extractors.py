@@ -1,11 +1,17 @@
 """Which eye to score with: the built-in encoder, radiomics, one made elsewhere, or any callable."""
 from types import FunctionType
 
+import torch
+
 from synthkit.core.cohort import Cohort
 from synthkit.errors import DataError
 from synthkit.metrics.encoder import trained_encoder
 from synthkit.metrics.features import Extractor, Features
+from synthkit.metrics.pixel_components import pixel_components
 from synthkit.metrics.pretrained import pretrained
+from synthkit.metrics.radiomics import radiomic_features
+
+CONSTANT = 1e-9  # of its size; what a feature varies less is rounding
 
 
 def features(extractor: str | Features | Extractor | None, cohort: Cohort) -> Features:
@@ -20,12 +26,23 @@ def features(extractor: str | Features | Extractor | None, cohort: Cohort) -> Fe
     if isinstance(extractor, Features):
         return extractor
     if isinstance(extractor, str):
-        if extractor != "radiomics":
-            return pretrained(extractor)
-        from synthkit.metrics.radiomics import radiomic_features
-
-        return radiomic_features()
+        return _scaled(radiomic_features(), cohort) if extractor == "radiomics" else pretrained(extractor)
     if not callable(extractor):
         raise DataError(f"an extractor is a name, a callable or a module, got {type(extractor).__name__}")
     named = isinstance(extractor, (FunctionType, type))
     return Features(extractor.__name__ if named else type(extractor).__name__, extractor)
+
+
+def all_eyes(cohort: Cohort) -> Features:
+    """Encoder, radiomics and principal components of pixels side by side: what a judge of few patients looks with."""
+    eyes = (trained_encoder(cohort), _scaled(radiomic_features(), cohort), pixel_components(cohort))
+    return Features("encoder, radiomics and pixels", lambda x: torch.cat([eye.extract(x).double().cpu() for eye in eyes], 1))
+
+
+def _scaled(eyes: Features, cohort: Cohort) -> Features:
+    """Features of very different units, as z-scores by the mean and spread of a cohort; what is constant there is left out."""
+    seen = eyes.of(cohort)
+    mean, spread = seen.mean(0), seen.std(0)
+    varies = spread > CONSTANT * seen.abs().amax(0)
+    scale = spread[varies]
+    return Features(f"{eyes.name}, z-scored by {cohort.provenance.source}", lambda x: (eyes.extract(x).double()[:, varies] - mean[varies]) / scale)

@@ -10,7 +10,7 @@ from synthkit.core.schema import Category, Factor
 from synthkit.metrics.features import Features
 from synthkit.tasks.predictor import Predictor
 
-SOFTNESS = 0.01  # inverse L2 strength of the logistic regressions, on standardised features
+SOFTNESS = 1.0  # inverse L2 strength of the logistic regressions, on features of mean spread 1
 
 
 class _Probe(nn.Module):
@@ -27,9 +27,12 @@ class _Probe(nn.Module):
 
 
 def fit_probe(cohort: Cohort, names: tuple[str, ...], eyes: Features) -> Predictor:
-    """Logistic regression per category and ridge regression per quantity, on standardised features, as one Predictor."""
+    """Logistic regression per category and ridge regression per quantity, as one Predictor.
+
+    The features are brought to one mean spread together, not each to its own: an encoder's whitening is meant.
+    """
     features = eyes.of(cohort).numpy()
-    mean, spread = features.mean(0), features.std(0) + 1e-6
+    mean, spread = features.mean(0), features.std(0).mean() + 1e-6
     schema = cohort.schema.only(names)
     lines = [_line(factor, (features - mean) / spread, cohort) for factor in schema.factors]
     weight, bias = np.concatenate([w for w, _ in lines]), np.concatenate([b for _, b in lines])
