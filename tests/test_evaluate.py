@@ -234,6 +234,14 @@ def test_a_perfect_judge_finds_obedient_images_obedient_and_deaf_ones_deaf():
     assert seen["value"] < 0.75 and seen["low"] < 0.5 < seen["high"] and seen["floor"] == 1
 
 
+def test_a_level_of_few_images_is_not_judged():
+    present = np.flatnonzero(FAKE.table["lesion"] == "present")
+    few = FAKE[np.sort(np.concatenate([np.flatnonzero(FAKE.table["lesion"] == "absent"), present[:4]]))]
+    scores = evaluate(real=REAL, fake=few, judge=Predictor.of(Brightness(), SCHEMA["lesion"], REAL), extractor=eyes, metrics=[KID()])
+    assert scores.frame()["metric"].tolist() == ["KID"]
+    assert "Adherence is not assessed for lesion: a level has fewer than 5 real or synthetic images." in scores.caveats()
+
+
 def test_a_judge_of_a_factor_that_the_synthetic_table_lacks_is_refused():
     judge = Predictor.of(Brightness(), Category("ward", ("A", "B")), REAL)
     with pytest.raises(SchemaError, match="the judge predicts ward"):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.errors import SchemaError
-from synthkit.metrics.ceiling import ABOVE, BELOW, UNEQUAL, against, common_levels, one_against_rest
+from synthkit.metrics.ceiling import ABOVE, BELOW, RARE, UNEQUAL, against, common_levels, one_against_rest
 from synthkit.metrics.features import Features
 from synthkit.metrics.phantom_judge import phantom_judge
 from synthkit.metrics.probe import fit_probe
@@ -75,13 +75,16 @@ def adherence(
         fitted.require_unseen(cohort)
     on_real, on_fake = (_Seen(cohort.table, fitted.predict(cohort)) for cohort in (real, fake))
     known = [name for name in known if _varies(fake.table[name])]
-    rows, blind = [], []
+    rows, blind, rare = [], [], []
     for name in known:
         found, sees = _rows(fitted, name, on_real, on_fake, len(known), seed)
         rows += found
         blind += [] if sees else [name]
+        rare += [name] if sees and not found else []
     origin = f"judge of {fitted.trained.get('source', 'your own')}"
-    notes = [MEANING, *_notes(rows, blind, [name for name in known if name not in blind], fake)]
+    notes = [MEANING, *_notes(rows, blind, [name for name in known if name not in {*blind, *rare}], fake)]
+    if rare:
+        notes.append(f"Adherence is not assessed for {', '.join(rare)}: a level has fewer than {RARE} real or synthetic images.")
     for label, here, there in _groups(real, fake, on_real, on_fake, by):
         factor = label.split("=")[0]
         for name in [n for n in known if n not in blind and n != factor]:
@@ -98,7 +101,10 @@ def _rows(judge: Predictor, name: str, on_real: _Seen, on_fake: _Seen, count: in
         return [], True
     if real is None:
         return [against(fake, None, name, count=count, seed=seed)], True
-    fake, real = common_levels(fake, real)
+    both = common_levels(fake, real)
+    if both is None:
+        return [], True
+    fake, real = both
     row = against(fake, real, name, count=count, seed=seed)
     if whole and not row["floor_low"] > CHANCE[fake.measure]:
         return [], False

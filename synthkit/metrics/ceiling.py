@@ -10,6 +10,7 @@ from synthkit.tasks.scoring import Reading
 ABOVE, BELOW, UNEQUAL = "above the ceiling", "below the ceiling", "spread otherwise"
 EVEN = (0.8, 1.25)  # ratio of the spreads within which two R² may be compared
 TIMES = 300
+RARE = 5  # images of a level
 
 
 def against(fake: Reading, real: Reading | None, label: str, *, count: int, seed: int) -> dict[str, object]:
@@ -52,11 +53,17 @@ def _reading(fake: Reading, real: Reading, difference: float, error: float, coun
     return ABOVE if difference > 0 else BELOW
 
 
-def common_levels(fake: Reading, real: Reading) -> tuple[Reading, Reading]:
-    """Both on the levels that occur in both: an AUC over other levels is another question."""
-    shared = set(fake.truth) & set(real.truth)
-    if not fake.levels or len(shared) < 2:
+def common_levels(fake: Reading, real: Reading) -> tuple[Reading, Reading] | None:
+    """Both on the levels that occur in both: an AUC over other levels is another question.
+
+    A level of fewer than 5 images on a side does not count, since an AUC over one or two has no honest interval; None where
+    fewer than two levels are left.
+    """
+    if not fake.levels:
         return fake, real
+    shared = {level for level in fake.levels if min((side.truth == level).sum() for side in (fake, real)) >= RARE}
+    if len(shared) < 2:
+        return None
     return tuple(side[np.array([value in shared for value in side.truth])] for side in (fake, real))
 
 

@@ -148,8 +148,8 @@ def _row(metric: str, extractor: str, value: float, better: str) -> dict[str, ob
 
 def _within(x: torch.Tensor, y: torch.Tensor, real: pd.Series, fake: pd.Series) -> float:
     """The mean of KID over the levels that both sets show."""
-    pairs = [((real == level).to_numpy(), (fake == level).to_numpy()) for level in sorted(set(real.dropna()) & set(fake.dropna()))]
-    return float(np.mean([KID().compute(x[a], y[b]) for a, b in pairs if min(a.sum(), b.sum()) > 1]))
+    pairs = [(np.flatnonzero(real == level), np.flatnonzero(fake == level)) for level in sorted(set(real.dropna()) & set(fake.dropna()))]
+    return float(np.mean([KID().compute(x[a], y[b]) for a, b in pairs if min(len(a), len(b)) > 1]))
 
 
 def _summary(found: pd.DataFrame, splits: int) -> pd.DataFrame:
