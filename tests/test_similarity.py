@@ -104,7 +104,7 @@ def test_many_images_are_paired_evenly():
 def test_diversity_is_the_mean_over_all_pairs():
     x = noise(6, 1, 24, 24).float()
     expected = [ms_ssim(x[i : i + 1], x[j : j + 1]).item() for i in range(6) for j in range(i)]
-    assert MSSSIM().compute(x, x) == pytest.approx(np.mean(expected), rel=1e-9)
+    assert MSSSIM().compute(x, x) == pytest.approx(np.mean(expected), rel=1e-5)
     assert MSSSIM().compute(x, x[:1].expand(5, -1, -1, -1)) == pytest.approx(1)
 
 

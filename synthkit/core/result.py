@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 SCORE_COLUMNS = (
     "metric", "group", "value", "low", "high", "floor", "floor_low", "floor_high", "reading", "n_real", "n_fake", "better", "extractor",
 )  # fmt: skip
+SHOWN = 40  # rows of one panel; beyond them groups of groups stand in the table alone
 
 
 class Section(ABC):
@@ -60,6 +61,8 @@ class Scores(Section):
         from synthkit.core.figures import interval_plot
 
         frame = self.frame()
+        crowded = frame.groupby("metric")["group"].transform("size") > SHOWN
+        frame = frame[~(crowded & frame["group"].astype(str).str.contains(", ", regex=False))]
         several = frame.groupby("metric")["extractor"].transform("nunique") > 1
         eye = frame["extractor"].astype(str).str.split(" (", regex=False).str[0]
         return interval_plot(frame.assign(metric=frame["metric"].where(~several, frame["metric"] + " · " + eye)), title=self.title)

@@ -9,7 +9,7 @@ from synthkit.core.intervals import half_samples, wilson
 from synthkit.core.randomness import permutation
 from synthkit.metrics.metric import ImageMetric, Metric
 
-TIMES, MANY = 60, 1_000
+MANY = 1_000  # rows; of more, fewer halves
 FEWEST = 6  # patients; halves of fewer say nothing
 FEW = 100  # images; a score of fewer is rough
 
@@ -91,7 +91,7 @@ class Comparison:
         units = [self.units[name][rows] for name, rows in (a, b)]
         if min(len(np.unique(part)) for part in units) < FEWEST:
             return float("nan")
-        times = max(12, min(TIMES, TIMES * MANY // len(a[1])))
+        times = max(12, min(metric.halves, metric.halves * MANY // len(a[1])))
         halves = zip(*(half_samples(part, times=times, seed=seed, stream=side) for part, side in zip(units, ("real", "fake"))))
         first, second = sets[a[0]][a[1]], sets[b[0]][b[1]]
         values = [score(first[i], second[j]) for i, j in halves if min(len(i), len(j)) >= metric.least(first.shape[1])]

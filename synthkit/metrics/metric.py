@@ -16,14 +16,15 @@ class Metric(ABC):
     """A distance or share between real and fake features; concrete metrics are frozen dataclasses.
 
     `better` is "lower" or "higher", `needs` says what `compute` takes ("features" or "images"), `alone` that only the fake
-    set is looked at (diversity), `limits` where it can lie, `share` that it is a
-    share of the images (so that Wilson's interval holds for it).
+    set is looked at (diversity), `limits` where it can lie, `share` that it is a share of the images (so that Wilson's interval
+    holds for it), `halves` from how many random halves its interval is taken.
     """
 
     better: ClassVar[str]
     needs: ClassVar[str] = "features"
     alone: ClassVar[bool] = False
     share: ClassVar[bool] = False
+    halves: ClassVar[int] = 60
     limits: ClassVar[tuple[float, float]] = (float("-inf"), float("inf"))
 
     def least(self, width: int) -> int:

@@ -73,6 +73,7 @@ class MSSSIM(ImageMetric):
     limits = (0.0, 1.0)
     origin = "pixels"
     smallest = 2 * REACH + 1
+    halves = 20
 
     def __post_init__(self) -> None:
         if self.pairs < 1:
@@ -86,7 +87,7 @@ class MSSSIM(ImageMetric):
         order = torch.from_numpy(by_content(fake))
         chosen = torch.tensor(_pairs(len(fake), self.pairs))
         first, second = order[chosen].unbind(1)
-        return float(ms_ssim(fake[first], fake[second]).double().mean())
+        return float(_by_batch(_ms_ssim, fake[first], fake[second], kind=torch.float32).double().mean())
 
 
 def _pairs(count: int, most: int) -> list[tuple[int, int]]:
@@ -101,12 +102,14 @@ def _pairs(count: int, most: int) -> list[tuple[int, int]]:
     return found[:most]
 
 
-def _by_batch(similarity: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def _by_batch(
+    similarity: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], a: torch.Tensor, b: torch.Tensor, *, kind: torch.dtype = torch.float64
+) -> torch.Tensor:
     if a.shape != b.shape or a.ndim not in (4, 5):
         raise DataError(f"two sets of images (N, C, [D,] H, W) of one shape are needed, got {tuple(a.shape)} and {tuple(b.shape)}")
     step = max(1, BATCH // max(1, a[:1].numel()))
     # Luminances are compared as shares of the range, 0 for black.
-    parts = [similarity(x.double() / 2 + 0.5, y.double() / 2 + 0.5) for x, y in zip(a.split(step), b.split(step), strict=True)]
+    parts = [similarity(x.to(kind) / 2 + 0.5, y.to(kind) / 2 + 0.5) for x, y in zip(a.split(step), b.split(step), strict=True)]
     return torch.cat(parts)
 
 
