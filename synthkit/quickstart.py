@@ -15,6 +15,7 @@ from synthkit.explanation.attribution import explain
 from synthkit.explanation.counterfactual import Counterfactual, counterfactual
 from synthkit.generators.diffusion import Diffusion
 from synthkit.generators.generator import Generator
+from synthkit.metrics.checks.check import check
 from synthkit.metrics.evaluate import evaluate
 from synthkit.phantoms.chest import ChestPhantom
 from synthkit.report.gallery import COLUMNS, Gallery
@@ -64,8 +65,8 @@ def quickstart(
     say(f"3/6 draw {len(test)} synthetic images, one for each test patient's factors")
     fake = generator.sample(test.table, seed=seed)
     fake.save(out / "synthetic")
-    say("4/6 score them")
-    quality = evaluate(real=test, fake=fake, train=learn, judge=judge)
+    say("4/6 score them and check each")
+    quality, checks = evaluate(real=test, fake=fake, train=learn, judge=judge), check(fake, like=learn)
     say("5/6 train a classifier, edit images and explain its change")
     classifier, twin = _edit(generator, learn, test, seed)
     why = explain(classifier, twin)
@@ -73,7 +74,7 @@ def quickstart(
     scored = scored.assign(measure=scored["measure"] + " for " + scored["factor"]).drop(columns="factor")
     skill = Measured(f"The classifier of {why.target}: AUC on test patients", scored, ("Trained on the training patients, with early stopping.",))
     truth = [twin.against(phantom.counterfactual(twin.factual, twin.do))] if source == PHANTOM else []
-    sections = (Gallery(test, fake), quality, twin, *truth, skill, why)
+    sections = (Gallery(test, fake), quality, checks, twin, *truth, skill, why)
     say("6/6 write the report")
     report = Report(f"synthkit quickstart: {data.provenance.source}", [data, fake, *sections]).save(out / "report.html")
     return Result(report, _sheet(test, fake, out / "real-and-synthetic.png"), out / "synthetic", sections)

@@ -181,6 +181,23 @@ def test_diversity_is_read_as_lower_or_higher_than_real():
     assert rows.loc["Vendi", "value"] == pytest.approx(1) and rows.loc["MSSSIM", "value"] == pytest.approx(1)
 
 
+def test_volumes_in_two_channels_are_scored_by_everything(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(trained_encoder, "__kwdefaults__", {"steps": 2})
+
+    def scans(seed: int, name: str, shift: float = 0.0) -> Cohort:
+        one = toy_cohort(12, size=(11, 12, 13), seed=seed, prefix=name)
+        space = replace(one.space, channels=(Channel("T1", high=65535), Channel("T2", high=65535)))
+        images = one.images.tensor()
+        return Cohort.of(space.to_raw(torch.cat([images, -images + shift], 1)), one.table, schema=SCHEMA, space=space, provenance=one.provenance)
+
+    frame = evaluate(real=scans(0, "r"), fake=scans(1, "f", 0.4), train=scans(2, "t")).frame()
+    assert len(frame) == len(OF_FEATURES) + len(OF_IMAGES) and frame["value"].notna().all()
+    rows = frame.set_index("metric")
+    assert rows.loc["HistogramDistance", "value"] == pytest.approx(0.1, abs=0.03), "half of the channels moved by a fifth of the window"
+    assert rows.loc["FrechetRadiomicsDistance", "value"] > rows.loc["FrechetRadiomicsDistance", "floor_high"]
+
+
 def test_a_window_in_physical_units_must_be_the_same():
     def scan(low: float, high: float) -> Cohort:
         space = replace(REAL.space, channels=(Channel("CT", low=low, high=high, unit="HU"),))

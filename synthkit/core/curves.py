@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 PANELS = 3  # beside each other
 HEIGHT = 300
+DASHES = ("solid", "dash", "dot")
 
 
 def curves(
@@ -31,7 +32,9 @@ def curves(
     rows = -(-len(panels) // columns)
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=list(panels), shared_yaxes=wide, vertical_spacing=0.18 if rows > 1 else 0.1)
     names = list(dict.fromkeys(name for part in panels.values() for name in part[line]))
-    colours = {name: qualitative.Dark24[i % 24] for i, name in enumerate(names)}
+    tints = qualitative.D3
+    colours = {name: tints[i % len(tints)] for i, name in enumerate(names)}
+    dashes = {name: DASHES[i // len(tints) % len(DASHES)] for i, name in enumerate(names)}
     squeeze = np.arcsinh if wide else np.asarray
     for number, part in enumerate(panels.values()):
         place = {"row": number // columns + 1, "col": number % columns + 1}
@@ -43,7 +46,7 @@ def curves(
                 figure.add_trace(band, **place)
             trace = go.Scatter(
                 x=here[x], y=squeeze(here[y]), customdata=here[y], name=name, legendgroup=name, showlegend=number == 0, mode="lines+markers",
-                line_color=colours[name], marker_size=5, hovertemplate="%{customdata:.3g}",
+                line=dict(color=colours[name], dash=dashes[name]), marker_size=5, hovertemplate="%{customdata:.3g}",
             )  # fmt: skip
             figure.add_trace(trace, **place)
         if mark is not None:
