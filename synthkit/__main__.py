@@ -77,10 +77,11 @@ def evaluate(
     from synthkit.assessment import assess
 
     def opened(source: str) -> sk.Cohort:
-        return sk.load(source, table=table, size=size)
+        saved = (Path(source) / "cohort.json").is_file()  # it has its table and size
+        return sk.load(source) if saved else sk.load(source, table=table, size=size)
 
     more = {name: opened(source) for name, source in (("train", train), ("judge", judge)) if source}
-    done = assess(opened(real), opened(fake), out=out, by=by or (), extractor=extractor or ("encoder",), seed=seed, say=typer.echo, **more)
+    done = assess(opened(real), opened(fake), out=out, by=by or (), extractor=extractor or None, seed=seed, say=typer.echo, **more)
     shown = done.quality.frame()[["metric", "group", "value", "low", "high", "floor", "reading"]]
     typer.echo(f"\n{shown.round(3).to_string(index=False)}\n\nReport:  {done.report}\nScores:  {done.scores}\nImages:  {done.images}")
 

@@ -9,6 +9,7 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.provenance import Provenance
 from synthkit.core.result import SCORE_COLUMNS
 from synthkit.core.schema import Category, Quantity, Schema
+from synthkit.core.space import Space
 from synthkit.errors import DataError, LeakageError, SchemaError
 from synthkit.metrics import adherence as module
 from synthkit.metrics import phantom_judge as judges
@@ -103,6 +104,50 @@ def test_an_equal_generator_is_seldom_called_unequal():
         sides = [Reading("R2", truth + rng.normal(0, 0.7, 80), truth, np.arange(80)) for truth in (rng.normal(0, 1, 80), rng.normal(0, 1, 80))]
         said.append(against(*sides, "x", count=1, seed=trial)["reading"] in (ABOVE, BELOW))
     assert np.mean(said) <= 0.15
+
+
+LEVELS = Category("grade", tuple("abcdef"))
+
+
+class Pixels(torch.nn.Module):
+    """Six pixels are the logits of six levels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 4 * x.flatten(1)
+
+
+def graded(count: int, *, seed: int, prefix: str) -> Cohort:
+    """Images whose pixel of the true level is, on the whole, brighter than the others."""
+    rng, space = np.random.default_rng(seed), Space((2, 3), REAL.space.channels)
+    grade = rng.integers(0, 6, count)
+    images = 0.2 * (rng.normal(0, 1, (count, 6)) + np.eye(6)[grade])
+    names = [f"{prefix}-{number}" for number in range(count)]
+    table = pd.DataFrame({"image_id": names, "patient_id": names, "grade": np.array(LEVELS.levels)[grade], "sex": np.where(rng.random(count) < 0.5, "F", "M")})
+    raw = space.to_raw(torch.from_numpy(images).clamp(-1, 1).reshape(-1, 1, 2, 3))
+    return Cohort.of(raw, table, schema=Schema((LEVELS, SCHEMA["sex"])), space=space, provenance=Provenance("real", "graded"))
+
+
+def test_levels_and_groups_share_the_error_with_the_factors(monkeypatch):
+    """One factor of six levels in two groups makes nine rows that might be called above or below."""
+    asked = []
+    monkeypatch.setattr(module, "against", lambda *pair, count, seed: asked.append(count) or against(*pair, count=count, seed=seed))
+    real, fake = graded(150, seed=1, prefix="r"), graded(150, seed=2, prefix="f")
+    rows, _ = judged(fake, Predictor(Pixels(), Schema((LEVELS,)), real.space), real=real, by=["sex"])
+    assert rows.index.tolist() == ["grade", *(f"grade={level}" for level in "abcdef"), "grade, sex=F", "grade, sex=M"] and asked == [9] * 9
+
+
+def binary(count: int, wrong: int) -> Reading:
+    """`count` patients of each class, `wrong` of the second scored below all others."""
+    truth, chance = np.array(["a", "b"]).repeat(count), np.linspace(0.4, 0.6, 2 * count)
+    chance[len(chance) - wrong :] = 0.1
+    return Reading("AUC", np.stack([1 - chance, chance], 1), truth, np.arange(2 * count), ("a", "b"))
+
+
+@pytest.mark.parametrize(("count", "wrong", "reading"), [(8, 1, ""), (60, 2, ""), (60, 20, BELOW)])
+def test_a_ceiling_of_one_is_not_taken_for_certain(count, wrong, reading):
+    fake, ceiling = binary(100, 100 * wrong // count), binary(count, 0)
+    row = against(fake, ceiling, "x", count=1, seed=0)
+    assert row["floor"] == 1 and row["floor_low"] == pytest.approx(0.025 ** (1 / count)) and row["reading"] == reading
 
 
 def levels(truth: str, seed: int) -> Reading:

@@ -203,6 +203,10 @@ def test_the_result_names_reasons_counts_and_what_was_dropped():
     assert step["dropped"] == len(failing) and step["images"] == 11 and step["dropped by rule"]["duplicate"] == 1
     assert step["check"]["laterality"] == [None, None] and step["check"]["black"][1] == qc.limits.set_index("rule").loc["black", "high"]
     assert f"{len(failing)} fail" in qc.title and "False alarms" in " ".join(qc.caveats()) and "160 images" in " ".join(qc.caveats())
+    bounds = qc.limits.set_index("rule")
+    for rule in qc.rules:
+        beyond = Limits(*bounds.loc[rule.name]).broken(qc.values[rule.name].to_numpy())
+        assert qc.fails()[rule.name].tolist() == beyond.tolist()
     shares = qc.shares().set_index("rule")
     assert shares.loc["any rule", "value"] == len(failing) / 11 and shares.loc["duplicate", "value"] == pytest.approx(1 / 11)
     assert qc.figure().layout.title.text == qc.title and any("black frame (1)" in note.text for note in qc.figure().layout.annotations)
@@ -210,7 +214,8 @@ def test_the_result_names_reasons_counts_and_what_was_dropped():
 
 def test_where_all_pass_the_figure_shows_the_shares():
     figure = check(FRESH[:4], like=LIKE, rules=[Orientation(low=-np.inf)]).figure()
-    assert {"any rule", "detail", "duplicate"} <= set(figure.data[0].y)
+    assert {trace.name for trace in figure.data} == {"these images", "held-out real images"}
+    assert {"any rule", "detail", "duplicate"} <= set(figure.layout.yaxis.ticktext)
 
 
 def test_the_contact_sheet_shows_some_images_of_every_fault():
@@ -272,6 +277,17 @@ def test_nearest_images_are_those_of_other_patients():
     found = neighbours(features, np.array(["a", "a", "b"]))
     assert found.correlation == pytest.approx([0, 0.1 / 1.01**0.5, 0.1 / 1.01**0.5], abs=1e-6)
     assert found.distance == pytest.approx([2**0.5, (1 + 0.81) ** 0.5, (1 + 0.81) ** 0.5], abs=1e-5)
+
+
+def test_an_exact_copy_is_one_of_equal_integers_however_alike_a_near_one_is():
+    x = FRESH.images.tensor()[:4]
+    dot = x[1:2].clone()
+    dot[0, 0, 5, 5] += 3e-5 if dot[0, 0, 5, 5] < 0 else -3e-5  # one stored integer
+    again = check(cohort_of(torch.cat([x, x[:1], dot, dot])), like=LIKE)
+    assert again.partner.tolist() == [-1] * 4 + [0, 1, 1] and again.exact.tolist() == [False] * 4 + [True, False, False]
+    assert again.values["duplicate"].iloc[5] > 0.999999 and again.values["duplicate"].iloc[6] == again.values["duplicate"].iloc[5]
+    reasons = again.failing.set_index("image_id")["reason"]
+    assert "near" not in reasons["i-image-4"] and all("near copy of i-image-1 (correlation 1.000" in reasons[f"i-image-{row}"] for row in (5, 6))
 
 
 @pytest.mark.parametrize(("size", "channels"), [((32, 32), 1), ((24, 24), 3), ((8, 16, 16), 1)])

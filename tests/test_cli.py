@@ -40,9 +40,9 @@ def test_evaluate_writes_a_page_and_two_tables(tmp_path, monkeypatch):
     words = [str(tmp_path / "real"), str(tmp_path / "fake"), "--out", str(tmp_path / "out"), "--by", "sex", "--extractor", "radiomics"]
     answer = synthkit("evaluate", *words, folder=tmp_path)
     assert answer.returncode == 0, answer.stderr[-2000:]
-    assert "real patients are split: 60 images to compare with, 30 for the encoder and the floor, 30 for the judge" in answer.stdout
+    assert "real patients are split: 42 images to compare with, 42 for the encoder, 36 for the judge and the floor" in answer.stdout
     scores, images = (pd.read_csv(tmp_path / "out" / f"{name}.csv") for name in ("scores", "images"))
-    assert {"all", "sex=F", "sex=M", "lesion"} <= set(scores["group"]) and (scores.loc[scores["group"] == "all", "n_real"] == 30).all()
+    assert {"all", "sex=F", "sex=M", "lesion"} <= set(scores["group"]) and (scores.loc[scores["group"] == "all", "n_real"] == 42).all()
     assert len(images) == 120 and {"image_id", "failed", "duplicate_of"} <= set(images.columns)
     assert "Quality control of 120 images" in (tmp_path / "out" / "report.html").read_text()
 
@@ -51,7 +51,10 @@ def test_evaluate_refuses_cohorts_that_do_not_fit_and_writes_nothing(tmp_path):
     toy_cohort(40).save(tmp_path / "real")
     toy_cohort(40, size=(8, 8)).save(tmp_path / "fake")
     answer = synthkit("evaluate", str(tmp_path / "real"), str(tmp_path / "fake"), "--out", str(tmp_path / "out"))
-    assert answer.returncode == 2 and "sizes (16, 16) and (8, 8)" in answer.stderr and not (tmp_path / "out").exists()
+    assert answer.returncode == 2 and "sizes (16, 16) and (8, 8)" in answer.stderr and not list((tmp_path / "out").iterdir())
+    (tmp_path / "file").touch()
+    answer = synthkit("evaluate", str(tmp_path / "real"), str(tmp_path / "real"), "--out", str(tmp_path / "file"))
+    assert answer.returncode == 2 and "cannot be made" in answer.stderr and "Traceback" not in answer.stderr
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Distances and diversity of features against closed forms, reference values of other programs, and brute force."""
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -218,6 +219,17 @@ def test_four_neighbourhood_scores_cost_one_pass(monkeypatch):
     scores = [metric.compute(real, fake) for metric in (Precision(), Recall(), Density(), Coverage())]
     assert len(passes) == 1
     assert Coverage().compute(fake, real) != scores[3] and Coverage(k=3).compute(real, fake) != scores[3] and len(passes) == 3
+
+
+@pytest.mark.parametrize("remembered", [0, 1])
+def test_neighbourhoods_that_are_forgotten_at_once_are_answered_all_the_same(monkeypatch, remembered):
+    monkeypatch.setattr(neighbours, "REMEMBERED", remembered)
+    pairs = [(gaussian(30, seed=30 + i), gaussian(25, seed=60 + i)) for i in range(8)]
+    expected = [brute_force(real.numpy(), fake.numpy(), 5) for real, fake in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda pair: prdc(*pair), pairs * 10))
+    assert [(f.precision, f.recall, f.density, f.coverage) for f in found] == [pytest.approx(values, abs=1e-12) for values in expected * 10]
+    assert len(neighbours._KNOWN) <= remembered
 
 
 @pytest.mark.parametrize(("kernel", "expected"), [([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]], 2.1573004834), (np.eye(5), 5), (np.ones((4, 4)), 1)])

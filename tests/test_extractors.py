@@ -1,14 +1,17 @@
 """Encoders made elsewhere: opened from files and folders without a network, and shown medical images as they expect them."""
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from toys import toy_cohort
 
-from synthkit.errors import DataError, MissingExtraError
+from synthkit.core.cohort import Cohort
+from synthkit.errors import DataError, MissingExtraError, StoreError
+from synthkit.metrics.cached import cached_weights
 from synthkit.metrics.encoder import trained_encoder
-from synthkit.metrics.extractors import all_eyes, features
+from synthkit.metrics.extractors import features, judge_eyes
 from synthkit.metrics.pixel_components import pixel_components
 from synthkit.metrics.pretrained import PHOTO_MEAN, PHOTO_SPREAD, Photographs
 
@@ -43,7 +46,7 @@ def test_colour_stays_together_and_modalities_and_planes_stand_side_by_side(shap
     assert Photographs(Seen(), 16, PHOTO_MEAN, PHOTO_SPREAD)(torch.zeros(2, *shape)).shape == (2, 3 * pictures)
 
 
-def test_a_program_saved_by_torch_export_is_opened(tmp_path):
+def test_a_program_saved_by_torch_export_is_opened_and_a_damaged_one_refused(tmp_path, caplog):
     class Pool(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.avg_pool2d(x, 8).flatten(1)
@@ -52,6 +55,13 @@ def test_a_program_saved_by_torch_export_is_opened(tmp_path):
     torch.export.save(torch.export.export(Pool(), (torch.zeros(4, 1, 16, 16),), dynamic_shapes=({0: batch},)), tmp_path / "pool.pt2")
     eyes = features(str(tmp_path / "pool.pt2"), DATA)
     assert eyes.name == "pool.pt2" and torch.allclose(eyes.of(DATA).float(), Pool()(DATA.images.tensor()))
+    whole = (tmp_path / "pool.pt2").read_bytes()
+    for data in (whole[: len(whole) // 2], whole[:900] + bytes(255 - byte for byte in whole[900:1500]) + whole[1500:], b""):
+        (tmp_path / "bad.pt2").write_bytes(data)
+        caplog.clear()
+        with pytest.raises(DataError, match=r"bad\.pt2: the encoder cannot be opened .*; the file is damaged or no encoder"):
+            features(str(tmp_path / "bad.pt2"), DATA)
+        assert not caplog.records
 
 
 def test_a_local_torch_hub_folder_is_opened(tmp_path):
@@ -109,6 +119,20 @@ def test_a_library_that_is_not_there_is_named(monkeypatch, library):
         features(f"{library}:some", DATA)
 
 
+def test_a_module_does_not_learn_while_it_looks():
+    module = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Dropout(0.5), torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten()).train()
+    eyes = features(module, DATA)
+    assert torch.equal(eyes.of(DATA), eyes.of(DATA)) and module[0].num_batches_tracked == 0
+
+
+def test_one_set_of_integers_under_two_windows_teaches_two_encoders(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path))
+    for high in (65535, 40000):
+        space = replace(DATA.space, channels=(replace(DATA.space.channels[0], high=high),))
+        trained_encoder(Cohort.of(DATA.images.raw(), DATA.table, schema=DATA.schema, space=space, provenance=DATA.provenance), steps=1)
+    assert len(list((tmp_path / "encoders").iterdir())) == 2
+
+
 def test_without_a_network_a_name_is_refused_in_words(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pytest.importorskip("transformers")
@@ -135,9 +159,27 @@ def test_pixel_components_go_apart_and_are_read_off_other_images():
     assert pixel_components(volume).of(volume).shape == (20, 20)
 
 
+def test_a_cache_that_cannot_be_written_is_said_before_anything_is_learnt(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        monkeypatch.setenv("SYNTHKIT_CACHE", str(place))
+        with pytest.raises(StoreError, match="cannot be used as a cache .*; set SYNTHKIT_CACHE to a folder that can be written"):
+            cached_weights("kind", 1, lambda: pytest.fail("learnt in vain"))
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path / "good"))
+    made = cached_weights("kind", 1, lambda: {"weight": torch.arange(3.0)})
+    assert made["weight"].tolist() == [0, 1, 2] == cached_weights("kind", 1, lambda: pytest.fail("it was learnt already"))["weight"].tolist()
+    with pytest.raises(FileNotFoundError, match="of the data"):
+        cached_weights("kind", 2, _without_data)
+
+
+def _without_data() -> dict[str, torch.Tensor]:
+    raise FileNotFoundError("of the data")
+
+
 def test_a_judge_looks_with_all_eyes(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path))
     monkeypatch.setattr(trained_encoder, "__kwdefaults__", {"steps": 2})
-    eyes = all_eyes(DATA)
-    parts = [trained_encoder(DATA).of(DATA), features("radiomics", DATA).of(DATA), pixel_components(DATA).of(DATA)]
-    assert torch.equal(eyes.of(DATA), torch.cat(parts, 1))
+    other = toy_cohort(20, seed=1, prefix="other")
+    parts = [features("radiomics", DATA).of(DATA), pixel_components(DATA).of(DATA)]
+    assert torch.equal(judge_eyes(DATA, None).of(DATA), torch.cat(parts, 1)) and judge_eyes(DATA, None).name == "radiomics and pixels"
+    assert torch.equal(judge_eyes(DATA, other).of(DATA), torch.cat([*parts, trained_encoder(other).of(DATA)], 1)), "an encoder that others taught"

@@ -57,6 +57,13 @@ def test_resamples_keep_units_whole_and_repeat_with_the_seed():
     assert not all(np.array_equal(a, b) for a, b in zip(again, other))
 
 
+def test_a_stream_of_its_own_draws_otherwise_and_the_default_stays_as_it_was():
+    first = resamples(np.arange(6), times=2, seed=0)
+    assert [rows.tolist() for rows in first] == [[0, 0, 2, 5, 3, 1], [3, 5, 2, 0, 3, 0]]
+    assert all(np.array_equal(a, b) for a, b in zip(first, resamples(np.arange(6), times=2, seed=0, stream="units")))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, resamples(np.arange(6), times=2, seed=0, stream="real")))
+
+
 def test_halves_hold_half_of_the_units_each_once():
     units = np.arange(10).repeat(3)
     for rows in half_samples(units, times=20, seed=0, stream="x"):

@@ -1,4 +1,6 @@
 """The contract that every metric keeps, of features and of images alike; each new one is found by itself."""
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import isabstract
 from pkgutil import iter_modules
@@ -6,14 +8,33 @@ from pkgutil import iter_modules
 import numpy as np
 import pytest
 import torch
+from toys import toy_cohort
 
 import synthkit.metrics
 from synthkit.errors import DataError
-from synthkit.metrics.metric import METRICS, ImageMetric, Metric, by_content
+from synthkit.metrics.corruptions import Blur, Copies, ModeDropping
+from synthkit.metrics.frechet import FrechetInfinity
+from synthkit.metrics.kernel import MMD
+from synthkit.metrics.metric import FeatureMetric, ImageMetric, Metric, by_content
+from synthkit.metrics.naming import setting_name
+from synthkit.metrics.neighbours import Coverage, Density, Precision, Recall
+from synthkit.metrics.similarity import MSSSIM
+from synthkit.metrics.two_sample import C2ST
+from synthkit.metrics.vendi import Vendi
 
 for module in iter_modules(synthkit.metrics.__path__):
     import_module(f"synthkit.metrics.{module.name}")
-ALL = [METRICS[name]() for name in sorted(METRICS) if not isabstract(METRICS[name]) and METRICS[name].__module__.startswith("synthkit.")]
+
+
+def below(kind: type[Metric]) -> Iterator[type[Metric]]:
+    """Every subclass, near and far."""
+    for child in kind.__subclasses__():
+        yield child
+        yield from below(child)
+
+
+OWN = {kind.__name__: kind for kind in below(Metric) if kind.__module__.startswith("synthkit.") and not isabstract(kind)}
+ALL = [OWN[name]() for name in sorted(OWN)]
 PAIRED = [metric for metric in ALL if not metric.alone]
 DISTANCES = [metric for metric in PAIRED if metric.better == "lower"]
 ALONE = [metric for metric in ALL if metric.alone]
@@ -64,7 +85,7 @@ def test_all_metrics_are_found():
     names = {"C2ST", "Coverage", "Density", "FrechetDistance", "FrechetInfinity", "HistogramDistance", "KID", "MMD", "MSSSIM", "Precision", "Recall",
              "SpectrumDistance", "Vendi"}  # fmt: skip
     assert names <= {metric.name for metric in ALL}
-    assert all(m.better in ("lower", "higher") and m.needs == ("images" if isinstance(m, ImageMetric) else "features") for m in ALL)
+    assert all(m.better in ("lower", "higher") and isinstance(m, ImageMetric) != isinstance(m, FeatureMetric) for m in ALL)
 
 
 @pytest.mark.parametrize("metric", PAIRED, **named)
@@ -125,21 +146,76 @@ def test_any_kind_of_float_is_taken(metric, kind):
 
 
 @pytest.mark.parametrize(
-    ("name", "setting", "message"),
-    [("MMD", {"sigma": 0}, "sigma=0"), ("FrechetInfinity", {"parts": 1}, "parts=1"), ("MSSSIM", {"pairs": 0}, "pairs=0")],
+    ("recipe", "setting", "message"),
+    [
+        (MMD, {"sigma": 0}, "MMD: sigma=0 is no width"),
+        (FrechetInfinity, {"parts": 1}, "FrechetInfinity: parts=1"),
+        (MSSSIM, {"pairs": 0}, "MSSSIM: pairs=0 is none"),
+        (C2ST, {"measure": "f1"}, "C2ST: measure 'f1' is not one of auc, accuracy"),
+        (Vendi, {"q": -1}, "order q = -1 is not above 0"),
+        (Vendi, {"q": float("nan")}, "order q = nan is not above 0"),
+        *((kind, {"k": 0}, f"{kind.__name__}: k=0 neighbours make no ball") for kind in (Precision, Recall, Density, Coverage)),
+        (Copies, {"copied": 0}, "Copies: copied=0 leaves nothing to copy"),
+    ],
 )
-def test_settings_without_meaning_are_refused(name, setting, message):
+def test_settings_without_meaning_are_refused(recipe, setting, message):
     with pytest.raises(DataError, match=message):
-        METRICS[name](**setting)
+        recipe(**setting)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        (Precision(), "Precision"),
+        (Precision(k=3), "Precision(k=3)"),
+        (C2ST("accuracy"), "C2ST(measure=accuracy)"),
+        (MMD(sigma=10), "MMD"),
+        (MMD(sigma=5), "MMD(sigma=5)"),
+        (MMD(sigma=5.0), "MMD(sigma=5)"),
+        (MMD(sigma=0.25), "MMD(sigma=0.25)"),
+        (Vendi(float("inf")), "Vendi(q=inf)"),
+        (Blur(), "Blur"),
+        (Copies(), "Copies"),
+        (Copies(copied=20), "Copies(copied=20)"),
+        (ModeDropping("lesion", "present"), "ModeDropping(factor=lesion, level=present)"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_a_name_tells_every_setting_that_is_not_the_default(recipe, name):
+    assert recipe.name == name
+
+
+def test_the_name_of_a_recipe_heeds_defaults_that_are_made_and_needs_no_fields():
+    @dataclass(frozen=True)
+    class Sizes:
+        given: tuple[int, ...] = field(default_factory=lambda: (1, 2))
+
+    assert [setting_name(Sizes()), setting_name(Sizes((3,))), setting_name(object())] == ["Sizes", "Sizes(given=(3,))", "object"]
+
+
+@pytest.mark.parametrize("metric", ALL, **named)
+def test_comparing_descriptions_is_computing(metric):
+    real, fake = a_set(metric, 80, seed=0), shifted(a_set(metric, 70, seed=1), 0.3)
+    rows = [metric.describe(part.float()) for part in (real, fake)] if isinstance(metric, ImageMetric) else [real, fake]
+    assert metric.compare(*rows) == metric.compute(real, fake)
+
+
+def test_copies_of_more_images_than_there_are_are_refused():
+    cohort = toy_cohort(20)
+    for copied in (20, 90):
+        with pytest.raises(DataError, match=f"Copies: copied={copied} images of 20 leave none to replace"):
+            Copies(copied).apply(cohort, 0.5, seed=0)
+    one_left = Copies(19).apply(cohort, 0.9, seed=0)
+    assert len(one_left) == 20 and one_left.table["image_id"].str.startswith("copy-").sum() == 1
 
 
 def test_features_on_different_scales_of_precision_are_compared_in_the_finer_one():
     real, fake = features(50, 0).float(), features(45, 1)
-    for metric in [m for m in PAIRED if m.needs == "features"]:
+    for metric in [m for m in PAIRED if isinstance(m, FeatureMetric)]:
         assert metric.compute(real, fake) == metric.compute(real.double(), fake)
 
 
-@pytest.mark.parametrize("metric", [m for m in ALL if m.needs == "features"], **named)
+@pytest.mark.parametrize("metric", [m for m in ALL if isinstance(m, FeatureMetric)], **named)
 @pytest.mark.parametrize(
     ("real", "fake", "message"),
     [
@@ -155,7 +231,7 @@ def test_features_that_cannot_be_scored_are_refused(metric, real, fake, message)
         metric.compute(real, fake)
 
 
-@pytest.mark.parametrize("metric", [m for m in ALL if m.needs == "images"], **named)
+@pytest.mark.parametrize("metric", [m for m in ALL if isinstance(m, ImageMetric)], **named)
 @pytest.mark.parametrize(
     ("real", "fake", "message"),
     [
@@ -170,7 +246,7 @@ def test_images_that_cannot_be_scored_are_refused(metric, real, fake, message):
         metric.compute(real, fake)
 
 
-@pytest.mark.parametrize("metric", [m for m in ALL if m.needs == "images"], **named)
+@pytest.mark.parametrize("metric", [m for m in ALL if isinstance(m, ImageMetric)], **named)
 def test_an_image_is_described_by_itself(metric):
     x = images(5, 0).float()
     apart = torch.cat([metric.describe(x[i : i + 1]) for i in range(5)])

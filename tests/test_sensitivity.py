@@ -6,15 +6,15 @@ from toys import toy_cohort
 
 from synthkit.core.cohort import Cohort
 from synthkit.errors import DataError, LeakageError, SchemaError
-from synthkit.metrics.corruptions import Blur, Corruption, Duplicates, LabelShuffling, ModeDropping, Noise
+from synthkit.metrics.corruptions import Blur, Copies, Corruption, LabelShuffling, ModeDropping, Noise
 from synthkit.metrics.frechet import FrechetDistance
 from synthkit.metrics.kernel import KID
 from synthkit.metrics.neighbours import Coverage
 from synthkit.metrics.sensitivity import sensitivity
 from synthkit.metrics.size_curve import size_curve
 
-REAL, TRAIN = toy_cohort(240, seed=1, prefix="real"), toy_cohort(240, seed=2, prefix="train")
-FAULTS = [Blur(), Noise(), Duplicates(), ModeDropping("lesion", "present"), LabelShuffling()]
+REAL, TRAIN, OTHER, FAKE = (toy_cohort(240, seed=seed, prefix=name) for seed, name in enumerate(("real", "train", "other", "fake"), start=1))
+FAULTS = [Blur(), Noise(), Copies(), ModeDropping("lesion", "present"), LabelShuffling()]
 
 
 def grain(images: torch.Tensor) -> torch.Tensor:
@@ -46,7 +46,7 @@ def test_a_blur_and_noise_are_as_strong_as_they_say():
 def test_modes_copies_and_labels_are_as_the_degree_says():
     present = [(ModeDropping("lesion", "present").apply(REAL, degree, seed=0).table["lesion"] == "present").mean() for degree in (0, 0.5, 1)]
     assert present[0] == pytest.approx(0.5, abs=0.1) and present[1] < present[0] and present[2] == 0
-    copied = Duplicates().apply(REAL, 0.5, seed=0)
+    copied = Copies().apply(REAL, 0.5, seed=0)
     assert len(copied) == 240 and len(np.unique(copied.images.raw().reshape(240, -1), axis=0)) == 120 and copied.table["image_id"].is_unique
     shuffled = LabelShuffling().apply(REAL, 1.0, seed=0).table
     assert (shuffled["image_id"] == REAL.table["image_id"]).all() and sorted(shuffled["lesion"]) == sorted(REAL.table["lesion"])
@@ -57,12 +57,13 @@ def test_modes_copies_and_labels_are_as_the_degree_says():
 
 def test_each_metric_sees_the_faults_that_it_can_see():
     study = sensitivity(REAL, train=TRAIN, factor="lesion", metrics=[KID(), Coverage()], extractor=grain, splits=4)
+    level = REAL.table["lesion"].value_counts().idxmin()
     last = study.frame().groupby(["corruption", "metric"])["z"].last().unstack()
     assert set(last.columns) == {"KID", "Coverage", "KID within lesion", "Adherence AUC of lesion"}
-    assert (last.loc[["Blur", "Noise", "ModeDropping"], "KID"] > 3).all()
+    assert (last.loc[["Blur", "Noise", ModeDropping("lesion", level).name], "KID"] > 3).all()
     assert last.loc["LabelShuffling", "Adherence AUC of lesion"] > 3 and last.loc["LabelShuffling", "KID within lesion"] > 3
     assert abs(last.loc["LabelShuffling", "KID"]) < 1e-9, "a distance without labels cannot see them shuffled"
-    assert last.loc["Duplicates", "Coverage"] > 3
+    assert last.loc["Copies", "Coverage"] > 3
     none = study.frame().query("degree == 0")
     assert none["z"].abs().max() < 1e-9 and (none["value"] == none["floor"]).all()
     seen = study.seen().set_index("metric")
@@ -73,8 +74,8 @@ def test_each_metric_sees_the_faults_that_it_can_see():
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"real": REAL[:30]}, DataError, "30 images in 8 splits cannot show"),
-        ({"splits": 2}, DataError, "in 2 splits"),
+        ({"real": REAL[:30]}, DataError, "30 images cannot show what a metric notices"),
+        ({"splits": 2}, DataError, "splits=2 cannot show"),
         ({"factor": "age"}, SchemaError, "age is not a category of which two levels occur"),
         ({"train": REAL[:50]}, LeakageError, "both real and train"),
     ],
@@ -85,14 +86,15 @@ def test_what_cannot_be_measured_is_refused(change, kind, message):
 
 
 def test_the_frechet_distance_falls_with_n_and_kid_does_not():
-    study = size_curve(real=REAL, fake={"same": toy_cohort(240, seed=5, prefix="s")}, train=TRAIN, sizes=(15, 60, 240), extractor=grain, draws=20)
+    fake = {"same": toy_cohort(240, seed=5, prefix="s")}
+    study = size_curve(real=REAL, other=OTHER, fake=fake, train=TRAIN, sizes=(15, 60, 240), extractor=grain, draws=20)
     table = study.frame().pivot_table(index="n", columns=["metric", "compared"], values="value")
     for compared in ("same", "real against real"):
         frechet = table[("FrechetDistance", compared)]
         assert frechet[15] > 2 * frechet[60] > 0, "biased by about 1/n"
     wide = study.frame().query("metric == 'KID' and n == 15")
     assert (wide["low"] < 0).all() and (wide["high"] > 0).all() and set(study.frame()["draws"]) == {20}
-    expected = FrechetDistance().compute(grain(REAL.images.tensor()), grain(TRAIN.images.tensor()))
+    expected = FrechetDistance().compute(grain(REAL.images.tensor()), grain(OTHER.images.tensor()))
     assert table[("FrechetDistance", "real against real")][240] == pytest.approx(expected, rel=1e-6), "all images: one value"
     assert len(study.figure().data) == 8
 
@@ -100,4 +102,24 @@ def test_the_frechet_distance_falls_with_n_and_kid_does_not():
 @pytest.mark.parametrize("sizes", [(), (5,), (50, 500)])
 def test_sizes_beyond_the_cohorts_are_refused(sizes):
     with pytest.raises(DataError, match="must lie between 12 and 240, the number of images of 'real'"):
-        size_curve(real=REAL, fake=TRAIN, train=toy_cohort(240, seed=4, prefix="t"), sizes=sizes, extractor=grain)
+        size_curve(real=REAL, other=OTHER, fake=FAKE, train=TRAIN, sizes=sizes, extractor=grain)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"fake": {"real": TRAIN}}, DataError, "fake: give a cohort, or several by names of their own, got \\['real'\\]"),
+        ({"fake": {}}, DataError, "fake: give a cohort"),
+        ({"fake": toy_cohort(240, size=(8, 8))}, DataError, r"sizes \(16, 16\) and \(8, 8\)"),
+        ({"draws": 2}, DataError, "draws=2 have no scatter"),
+        ({"other": REAL[:50]}, LeakageError, "both real and other"),
+    ],
+)
+def test_curves_that_would_mislead_are_refused(change, kind, message):
+    with pytest.raises(kind, match=message):
+        size_curve(**{"real": REAL, "other": OTHER, "fake": FAKE, "train": TRAIN, "extractor": grain, **change})
+
+
+def test_sizes_left_out_are_those_that_fit():
+    study = size_curve(real=REAL, other=OTHER, fake=FAKE[:60], train=TRAIN, metrics=[KID()], extractor=grain, draws=3)
+    assert sorted(set(study.frame()["n"])) == [25, 50] and "range of single subsets" in study.caveats()[0]

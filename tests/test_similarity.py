@@ -55,8 +55,24 @@ def test_multi_scale_similarity_equals_torchmetrics_in_every_number_of_scales_an
 
 
 def test_every_scale_gets_at_least_a_whole_window():
-    assert [scales((side, 500)) for side in (11, 21, 22, 43, 44, 98, 99, 175, 176)] == [1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert [scales((side, 500)) for side in (11, 21, 22, 43, 44, 87, 88, 175, 176)] == [1, 1, 2, 2, 3, 3, 4, 4, 5]
     assert all(side // 2 ** (scales((side, side)) - 1) >= 11 for side in range(11, 200))
+
+
+@pytest.mark.parametrize(("side", "used"), [(22, 2), (44, 3), (88, 4), (176, 5)])
+def test_the_smallest_image_of_each_number_of_scales_equals_the_product_of_torchmetrics_own_terms(side, used):
+    """Term by term, since its product of four terms refuses images under 99 pixels."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    a = noise(2, 1, side, side + 3)
+    b = (a + noise(2, 1, side, side + 3, seed=1, spread=0.1)).clamp(-1, 1)
+    x, y, expected, weights = a / 2 + 0.5, b / 2 + 0.5, torch.ones(2, dtype=torch.float64), similarity.WEIGHTS[:used]
+    for level, weight in enumerate(weights):
+        similar, contrast = structural_similarity_index_measure(x, y, data_range=1.0, reduction="none", return_contrast_sensitivity=True)
+        expected = expected * (similar if level == used - 1 else contrast) ** (weight / sum(weights))
+        x, y = (torch.nn.functional.avg_pool2d(part, 2) for part in (x, y))
+    assert scales((side, side + 3)) == used
+    torch.testing.assert_close(ms_ssim(a, b), expected, rtol=1e-6, atol=0)
 
 
 def test_similarity_is_one_for_equal_images_symmetric_and_falls_with_noise():

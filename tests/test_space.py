@@ -123,3 +123,17 @@ def test_pixels_read_rows_in_the_order_asked_for():
     assert torch.equal(cohort.images[2], cohort.images.tensor()[2]) and torch.equal(cohort.images[-1], cohort.images.tensor()[5])
     assert torch.equal(cohort.images.take(np.array([5, 0])).tensor(), cohort.images.tensor()[[5, 0]])
     assert len(list(cohort.images)) == 6
+
+
+def test_images_fit_together_by_size_channels_and_physical_windows():
+    def space(*channels: Channel, size: tuple[int, ...] = (8, 8)) -> Space:
+        return Space(size, channels)
+
+    grey, xray, wide = Channel("grey"), Channel("xray"), Channel("xray", high=65535)
+    assert space(grey).matches(space(xray)) and space(xray).matches(space(wide)), "one plain channel is one, whatever its name and scale"
+    assert space(grey).difference(space(grey, size=(4, 8))) == "sizes (8, 8) and (4, 8)"
+    pair = space(Channel("T1"), Channel("T2"))
+    assert pair.difference(space(Channel("T1"), Channel("CT"))) == "channels T1, T2 and T1, CT"
+    assert not space(Channel("mask", kind="mask")).matches(space(grey))
+    scan, narrow = (space(Channel("CT", low=low, high=400, unit="HU")) for low in (-1000, -160))
+    assert scan.difference(narrow) == "windows of CT -1000..400 HU and -160..400 HU" and not scan.matches(space(Channel("CT", high=400)))

@@ -3,18 +3,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import binomtest, norm
 from sklearn.metrics import r2_score, roc_auc_score
 from toys import SCHEMA, toy_cohort, toy_table
 
 from synthkit.core.budget import Steps
 from synthkit.core.cohort import Cohort
+from synthkit.core.intervals import bootstrap
 from synthkit.core.provenance import Provenance
 from synthkit.core.schema import Category, Schema
 from synthkit.errors import DataError, FitError, LeakageError, SchemaError
 from synthkit.nets.predictor import FactorPredictor, output_slices
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
-from synthkit.tasks.scoring import auc, r2
+from synthkit.tasks.scoring import Reading, auc, r2
 
 TINY = {"widths": (8, 16)}
 TEST = toy_cohort(40, seed=3, prefix="test")
@@ -120,6 +122,49 @@ def test_scores_are_those_of_scikit_learn():
     assert auc(chances[:, :2], two, ("a", "b")) == pytest.approx(roc_auc_score(two == "b", chances[:, 1]))
     guess, value = rng.normal(size=60), rng.normal(size=60)
     assert r2(guess, value) == pytest.approx(r2_score(value, guess)) and r2(value, value) == 1
+
+
+def apart(count: int, *, gap: float = 1.0, images: int = 1) -> Reading:
+    """`count` patients of each of two classes, kept fully apart by scores that `gap` orders."""
+    truth = np.array(["a", "b"]).repeat(count * images)
+    chance = np.linspace(0.4, 0.6, len(truth)) if gap > 0 else np.linspace(0.6, 0.4, len(truth))
+    return Reading("AUC", np.stack([1 - chance, chance], 1), truth, np.arange(2 * count).repeat(images), ("a", "b"))
+
+
+@pytest.mark.parametrize("count", [5, 10, 60])
+def test_perfect_separation_has_the_interval_of_no_failure_among_the_patients(count):
+    exact = binomtest(count, count).proportion_ci(method="exact").low
+    best, worst = apart(count).uncertainty(times=100), apart(count, gap=-1).uncertainty(times=100)
+    assert (best.low, best.high) == pytest.approx((exact, 1)) and (worst.low, worst.high) == pytest.approx((0, 1 - exact))
+    assert best.error == worst.error == pytest.approx((1 - exact) / 1.96, rel=1e-4)
+    many = apart(count, images=4).uncertainty(times=100)
+    assert many == best, "more images of the same patients make nothing surer"
+
+
+def test_intervals_of_a_high_auc_cover_the_truth():
+    """Normal scores of 10 and 10 patients with a true AUC of 0.99: most resamples show no error at all."""
+    rng, truth, inside = np.random.default_rng(0), np.array(["a", "b"]).repeat(10), []
+    for _ in range(60):
+        scores = rng.normal(0, 1, 20) + norm.ppf(0.99) * 2**0.5 * (truth == "b")
+        found = Reading("AUC", np.stack([-scores, scores], 1), truth, np.arange(20), ("a", "b")).uncertainty(times=60)
+        inside.append(found.low <= 0.99 <= found.high)
+    assert np.mean(inside) >= 0.9
+
+
+def test_away_from_a_limit_intervals_are_those_of_the_bootstrap():
+    rng, truth = np.random.default_rng(0), np.array(["a", "b"]).repeat(30)
+    scores = rng.normal(0, 1, 60) + (truth == "b")
+    for found in (Reading("AUC", np.stack([-scores, scores], 1), truth, np.arange(60), ("a", "b")), Reading("R2", scores, rng.normal(0, 1, 60), np.arange(60))):
+        sure = found.uncertainty(times=100)
+        assert (sure.low, sure.high) == bootstrap(found.value, found.units, times=100) and sure.error == found.draws(times=100).std()
+    exact = Reading("R2", scores, scores, np.arange(60)).uncertainty(times=50)
+    assert (exact.low, exact.high, exact.error) == (1, 1, 0), "R² has no lower limit to allow for"
+
+
+def test_a_score_of_ten_images_is_not_called_certain():
+    row = Predictor.of(Brightness(), SCHEMA["lesion"], TEST).score(TEST[:10]).loc[0]
+    fewest = TEST.table["lesion"][:10].value_counts().min()
+    assert row["value"] == row["high"] == 1 and row["low"] == pytest.approx(0.025 ** (1 / fewest))
 
 
 def test_a_factor_with_one_value_or_no_column_is_left_out_of_the_scores():

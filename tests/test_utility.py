@@ -10,18 +10,21 @@ from toys import SCHEMA, toy_cohort, toy_table
 from synthkit.core.budget import Minutes, Steps
 from synthkit.core.cohort import Cohort
 from synthkit.core.provenance import Provenance
+from synthkit.core.randomness import permutation
 from synthkit.core.schema import Category, Schema
 from synthkit.core.space import Channel, Space
 from synthkit.errors import DataError, FitError, LeakageError, SchemaError
-from synthkit.metrics.arms import BASELINE, MIXED, SYNTHETIC
+from synthkit.metrics.arms import BASELINE, MIXED, SYNTHETIC, prepared
 from synthkit.metrics.paired import Estimate, Paired, estimate, verdict
-from synthkit.metrics.utility import COLUMNS, REVERSED, Utility, utility
+from synthkit.metrics.utility import COLUMNS, NAMES, REVERSED, Utility, utility
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.scoring import Reading
 
 TASK = Classifier("lesion", options={"widths": (8, 16)}, augment=False, batch_size=16, learning_rate=4e-3)
 APART = 3.0  # distance of the two classes, in standard deviations of the only direction that tells them apart
 SPACE = Space((16, 16), (Channel("grey", high=65535),))
+ORDER = permutation(90, seed=0, identity="real", stream="utility, equal n")  # in which the cut takes real images
+RARE_ROW = ORDER[-1]
 
 
 def waves(count: int, *, seed: int, prefix: str, kind: str = "real") -> Cohort:
@@ -77,9 +80,13 @@ def test_caveats_and_figure_say_what_is_compared(perfect):
     notes = "\n".join(perfect.caveats())
     assert "40 steps" in notes and "80 images (of 90 real and 80 synthetic ones" in notes and "other patients than `test`" in notes
     assert f"lesion, {SYNTHETIC}: no difference shown, which leaves open anything from" in notes and "not another draw of the training patients" in notes
-    shown = {trace.name: trace for trace in perfect.figure().data if trace.name != "real against real"}
-    assert list(shown["AUC of lesion"].y) == [BASELINE, SYNTHETIC, MIXED, REVERSED] and list(shown["Difference in AUC of lesion"].y) == [SYNTHETIC, MIXED]
-    assert list(shown["Difference in AUC of lesion"].x) == perfect.frame()["difference"][1:3].tolist()
+    figure, (value, mark) = perfect.figure(), NAMES
+    scores, differences = [trace for trace in figure.data if trace.name == value]
+    assert [title.text for title in figure.layout.annotations] == ["AUC of lesion", "Difference in AUC of lesion"]
+    assert list(figure.layout.yaxis.ticktext) == [BASELINE, SYNTHETIC, MIXED, REVERSED] and list(figure.layout.yaxis2.ticktext) == [SYNTHETIC, MIXED]
+    assert list(scores.x) == perfect.frame()["value"].tolist() and list(differences.x) == perfect.frame()["difference"][1:3].tolist()
+    marks = [list(trace.x) for trace in figure.data if trace.name == mark]
+    assert marks == [[perfect.frame()["value"][0]] * 4, [0, 0]], "the baseline is the mark, and zero that of the differences"
 
 
 def test_labels_of_others_teach_nothing_and_are_called_worse():
@@ -139,6 +146,51 @@ def renamed(cohort: Cohort, factor: Category) -> Cohort:
     return Cohort(cohort.images, cohort.table.assign(**{factor.name: factor.levels[0]}), Schema((factor,)), cohort.provenance)
 
 
+def windowed(cohort: Cohort) -> Cohort:
+    space = Space((16, 16), (Channel("grey", low=0, high=500, unit="HU"),))
+    return Cohort.of(space.to_raw(cohort.images.tensor()), cohort.table, schema=SCHEMA, space=space, provenance=cohort.provenance)
+
+
+def test_a_level_that_is_rare_is_not_lost_by_the_cut():
+    """One patient of 90 has the finding, and only 8 of the 90 are kept."""
+    table = REAL.table.assign(lesion=np.where(np.arange(90) == RARE_ROW, "present", "absent"), diameter=np.nan)
+    real = Cohort(REAL.images, table, SCHEMA, REAL.provenance)
+    arms = prepared(TASK, real=real, fake=FAKE[:8], test=TEST, mixed=False)
+    kept = arms.train[BASELINE].table
+    assert len(kept) == 8 and (kept["lesion"] == "present").sum() == 1 and kept["image_id"].is_unique
+    plain = prepared(TASK, real=REAL, fake=FAKE[:8], test=TEST, mixed=False).train[BASELINE].table
+    assert plain["image_id"].tolist() == REAL.table["image_id"][np.sort(ORDER[:8])].tolist(), "where the cut loses nothing, it is any draw"
+
+
+def test_levels_that_a_cut_cannot_keep_are_put_down_to_the_smaller_set():
+    """Four rare levels of two factors in four images, two images in the other set that show all of two levels only at once."""
+    task = replace(TASK, target=("lesion", "sex"))
+
+    def made(cohort: Cohort, lesion: list[str | None], sex: list[str | None]) -> Cohort:
+        return Cohort(cohort.images, cohort.table.assign(lesion=lesion, sex=sex, diameter=np.nan), SCHEMA, cohort.provenance)
+
+    real = made(REAL[:4], ["absent", "present", None, None], [None, None, "F", "M"])
+    fake = made(FAKE[:2], ["absent", "present"], ["F", "M"])
+    with pytest.raises(DataError, match="real: .* among 2 training images.*cut to as many as there are synthetic images: give more synthetic ones"):
+        prepared(task, real=real, fake=fake, test=TEST, mixed=False)
+
+
+def test_arms_that_make_no_error_still_leave_a_difference_open():
+    """12 and 12 patients kept fully apart by every run of both arms: no resample differs, and yet nothing is certain."""
+    truth, chance = np.array(["a", "b"]).repeat(12), np.linspace(0.1, 0.9, 24)
+    best = Reading("AUC", np.stack([1 - chance, chance], 1), truth, np.arange(24), ("a", "b"))
+    low = 0.025 ** (1 / 12)
+    scores = Paired.of({"a": [best] * 3, "b": [best] * 3}, times=60)
+    mean, difference, itself = scores.mean("a"), scores.difference("b", "a"), scores.difference("a", "a")
+    assert (mean.value, mean.high) == (1, 1) and mean.low == pytest.approx(low, abs=1e-5)
+    assert (difference.low, difference.high) == pytest.approx((-(2**0.5) * (1 - low), 2**0.5 * (1 - low)), abs=1e-5)
+    assert (itself.low, itself.high) == (0, 0), "an arm does not differ from itself"
+    chance = chance.copy()
+    chance[12] = 0.2
+    close = Reading("AUC", np.stack([1 - chance, chance], 1), truth, np.arange(24), ("a", "b"))
+    assert verdict(Paired.of({"a": [best] * 3, "b": [close] * 3}, times=60).difference("b", "a")) == "no difference shown"
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
@@ -147,7 +199,9 @@ def renamed(cohort: Cohort, factor: Category) -> Cohort:
         ({"fake": one_sided(FAKE)}, DataError, "fake: no image with lesion = absent among 40 training images, which `test` asks for; ask the generator"),
         ({"real": one_sided(REAL)}, DataError, "real: no image with lesion = absent among .*give more real patients"),
         ({"test": one_sided(TEST)}, DataError, "test: lesion has fewer than two values"),
-        ({"fake": toy_cohort(12, size=(8, 8))}, DataError, "fake"),
+        ({"fake": toy_cohort(12, size=(8, 8))}, DataError, r"fake and test images do not fit together: sizes \(8, 8\) and \(16, 16\); load both"),
+        ({"fake": windowed(FAKE)}, DataError, "windows of grey 0..500 HU and 0..65535 .no unit.; load both with the same size=, window="),
+        ({"fake": FAKE[:1], "real": REAL}, DataError, "fake: no image with lesion = .* among 1 training images.*ask the generator"),
         ({"task": "ward"}, SchemaError, "unknown factor 'ward'"),
         ({"fake": renamed(FAKE, Category("other", ("a",)))}, SchemaError, "fake has no factor 'lesion'; it has other"),
         ({"fake": renamed(FAKE, Category("lesion", ("no", "yes")))}, SchemaError, "lesion is declared as .* in fake and as"),

@@ -96,8 +96,13 @@ def picture_figure(
     return figure
 
 
-def interval_plot(frame: pd.DataFrame, *, title: str) -> "Figure":
-    """Values with their intervals, one panel per metric and one row per group; below each its floor, in red."""
+def interval_plot(frame: pd.DataFrame, *, title: str, names: tuple[str, str] = ("value", "floor")) -> "Figure":
+    """Values with their intervals, one panel per metric and one row per group; below each its floor, in red.
+
+    Args:
+        frame: metric, group, value, low, high, floor and, where the floor has an interval, floor_low and floor_high.
+        names: what the two marks are, for the legend.
+    """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -106,16 +111,17 @@ def interval_plot(frame: pd.DataFrame, *, title: str) -> "Figure":
     groups = [frame.loc[frame["metric"] == metric, "group"].nunique() for metric in metrics]
     most = [64 + 24 * max(groups[i : i + columns]) for i in range(0, len(metrics), columns)] or [64]
     figure = make_subplots(
-        rows=len(most), cols=columns, subplot_titles=metrics, row_heights=most, vertical_spacing=48 / (90 + sum(most)), horizontal_spacing=0.2
+        rows=len(most), cols=columns, subplot_titles=metrics, row_heights=most, vertical_spacing=54 / (90 + sum(most)), horizontal_spacing=0.2
     )
     for number, metric in enumerate(metrics):
         part, place = frame[frame["metric"] == metric], {"row": number // columns + 1, "col": number % columns + 1}
         height = np.arange(len(part))
         red = dict(color="#b2182b", symbol="line-ns-open", size=10)
-        floor = go.Scatter(x=part["floor"], y=height + APART, marker=red, error_x=_bars(part, "floor", "floor_low", "floor_high"), name="real against real")
-        value = go.Scatter(x=part["value"], y=height, marker_color="#2166ac", error_x=_bars(part, "value", "low", "high"), name="synthetic against real")
+        floor = go.Scatter(x=part["floor"], y=height + APART, marker=red, error_x=_bars(part, "floor", "floor_low", "floor_high"), name=names[1])
+        value = go.Scatter(x=part["value"], y=height, marker_color="#2166ac", error_x=_bars(part, "value", "low", "high"), name=names[0])
         for trace in (value, floor) if part["floor"].notna().any() else (value,):
-            figure.add_trace(trace.update(mode="markers", legendgroup=trace.name, showlegend=number == 0), **place)
+            first = trace.name not in {drawn.name for drawn in figure.data}
+            figure.add_trace(trace.update(mode="markers", legendgroup=trace.name, showlegend=first), **place)
         figure.update_yaxes(tickvals=height, ticktext=part["group"].astype(str).tolist(), range=[len(part) - 0.4, -0.6], **place)
     legend = dict(orientation="h", x=0, y=0, yref="container", yanchor="bottom")
     figure.update_layout(title=title, template="plotly_white", height=120 + sum(most), margin=dict(l=160, t=60, b=60), legend=legend)

@@ -18,22 +18,26 @@ def wilson(successes: int, trials: int, *, z: float = 1.959964) -> tuple[float, 
     return (max(0.0, float((centre - half) / scale)), min(1.0, float((centre + half) / scale)))
 
 
-def resamples(units: np.ndarray, *, times: int, seed: int) -> list[np.ndarray]:
+def resamples(units: np.ndarray, *, times: int, seed: int, stream: str = "units") -> list[np.ndarray]:
     """Row indices of `times` bootstrap resamples drawn by unit (patient), so that clustered rows stay together."""
     names, codes = np.unique(units, return_inverse=True)
     members = [np.flatnonzero(codes == code) for code in range(len(names))]
-    rng = generator(seed, "bootstrap", "units")
+    rng = generator(seed, "bootstrap", stream)
     draws = rng.integers(0, len(names), size=(times, len(names)))
     return [np.concatenate([members[unit] for unit in draw]) for draw in draws]
 
 
 def bootstrap(statistic: Callable[[np.ndarray], float], units: np.ndarray, *, times: int = 200, seed: int = 0) -> tuple[float, float]:
     """95 % percentile interval of `statistic(rows)`, resampling whole units; values that are no number are left out."""
-    values = np.array([statistic(rows) for rows in resamples(units, times=times, seed=seed)], float)
-    values = values[np.isfinite(values)]
-    if len(values) < times / 2:
+    return percentile_interval(np.array([statistic(rows) for rows in resamples(units, times=times, seed=seed)], float))
+
+
+def percentile_interval(draws: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of a statistic's values on resamples; not a number where fewer than half of them are known."""
+    known = draws[np.isfinite(draws)]
+    if len(known) < len(draws) / 2:
         return (float("nan"), float("nan"))
-    low, high = np.percentile(values, [2.5, 97.5])
+    low, high = np.percentile(known, [2.5, 97.5])
     return (float(low), float(high))
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 SCORE_COLUMNS = (
     "metric", "group", "value", "low", "high", "floor", "floor_low", "floor_high", "reading", "n_real", "n_fake", "better", "extractor",
 )  # fmt: skip
+MARKS = ("synthetic against real", "real against real")
 SHOWN = 40  # rows of one panel; beyond them groups of groups stand in the table alone
 
 
@@ -33,13 +34,13 @@ class Section(ABC):
         """What a reader must know before using the numbers."""
 
     def __repr__(self) -> str:
-        return f"{self.title}\n{self.frame()}"
+        return f"{self.title}\n{self.frame().to_string(max_rows=40, line_width=160, max_colwidth=40, index=False)}"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
         notes = "".join(f"<li>{escape(c)}</li>" for c in self.caveats())
         table = self.frame().round(4).to_html(index=False, border=0, max_rows=40)
         html = f"<h3>{escape(self.title)}</h3>{table}" + (f"<ul>{notes}</ul>" if notes else "")
-        return {"text/html": html, "text/plain": f"{self.title}\n{self.frame()}"}
+        return {"text/html": html, "text/plain": repr(self)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,7 +66,7 @@ class Scores(Section):
         frame = frame[~(crowded & frame["group"].astype(str).str.contains(", ", regex=False))]
         several = frame.groupby("metric")["extractor"].transform("nunique") > 1
         eye = frame["extractor"].astype(str).str.split(" (", regex=False).str[0]
-        return interval_plot(frame.assign(metric=frame["metric"].where(~several, frame["metric"] + " · " + eye)), title=self.title)
+        return interval_plot(frame.assign(metric=frame["metric"].where(~several, frame["metric"] + " · " + eye)), title=self.title, names=MARKS)
 
     def caveats(self) -> list[str]:
         return list(self.notes)

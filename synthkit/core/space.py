@@ -115,7 +115,8 @@ class Space:
         if self.size != other.size:
             return f"sizes {self.size} and {other.size}"
         ours, theirs = [c.name for c in self.channels], [c.name for c in other.channels]
-        if ours != theirs:
+        # One plain channel is one, whatever the file called it.
+        if ours != theirs and not (len(ours) == len(theirs) == 1 and self.channels[0].kind == other.channels[0].kind and not self.channels[0].unit):
             return f"channels {', '.join(ours)} and {', '.join(theirs)}"
         for a, b in zip(self.channels, other.channels):
             if (a.unit or b.unit) and (a.low, a.high, a.unit) != (b.low, b.high, b.unit):

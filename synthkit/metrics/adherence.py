@@ -7,14 +7,14 @@ import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.errors import SchemaError
-from synthkit.metrics.ceiling import ABOVE, BELOW, RARE, UNEQUAL, against, common_levels, one_against_rest
+from synthkit.metrics.ceiling import ABOVE, BELOW, RARE, UNEQUAL, against, common_levels, one_against_rest, sees
 from synthkit.metrics.features import Features
 from synthkit.metrics.phantom_judge import phantom_judge
 from synthkit.metrics.probe import fit_probe
 from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
-from synthkit.tasks.scoring import CHANCE, Reading
+from synthkit.tasks.scoring import Reading
 
 ENOUGH = 1_000
 LEAST = 12  # images of a group on either side
@@ -75,41 +75,36 @@ def adherence(
         fitted.require_unseen(cohort)
     on_real, on_fake = (_Seen(cohort.table, fitted.predict(cohort)) for cohort in (real, fake))
     known = [name for name in known if _varies(fake.table[name])]
-    rows, blind, rare = [], [], []
-    for name in known:
-        found, sees = _rows(fitted, name, on_real, on_fake, len(known), seed)
-        rows += found
-        blind += [] if sees else [name]
-        rare += [name] if sees and not found else []
-    origin = f"judge of {fitted.trained.get('source', 'your own')}"
-    notes = [MEANING, *_notes(rows, blind, [name for name in known if name not in {*blind, *rare}], fake)]
+    pairs = {name: _pair(fitted, name, on_real, on_fake) for name in known}
+    rare = [name for name, pair in pairs.items() if pair is None]
+    blind = [name for name, pair in pairs.items() if pair and pair[1] and not sees(pair[1], seed=seed)]
+    judged = [name for name in known if name not in {*blind, *rare}]
+    wanted = [row for name in judged for row in _with_levels(*pairs[name], name)]
+    whole = len(wanted)
+    for label, here, there in _groups(real, fake, on_real, on_fake, by):
+        for name in [name for name in known if name not in blind and name != label.split("=")[0]]:
+            pair = _pair(fitted, name, here, there)
+            wanted += [(*pair, f"{name}, {label}")] if pair and pair[1] and min(map(len, pair)) >= LEAST else []
+    # Every row that may be called above or below shares the error, levels and groups too.
+    rows = [against(*row, count=len(wanted), seed=seed) for row in wanted]
+    notes = [MEANING, *_notes(rows[:whole], blind, judged, fake)]
     if rare:
         notes.append(f"Adherence is not assessed for {', '.join(rare)}: a level has fewer than {RARE} real or synthetic images.")
-    for label, here, there in _groups(real, fake, on_real, on_fake, by):
-        factor = label.split("=")[0]
-        for name in [n for n in known if n not in blind and n != factor]:
-            found = _rows(fitted, name, here, there, len(known), seed, whole=False)[0]
-            rows += [{**row, "group": f"{row['group']}, {label}"} for row in found]
+    origin = f"judge of {fitted.trained.get('source', 'your own')}"
     return [{**row, "extractor": origin} for row in rows], notes
 
 
-def _rows(judge: Predictor, name: str, on_real: _Seen, on_fake: _Seen, count: int, seed: int, *, whole: bool = True) -> tuple[list[dict[str, object]], bool]:
-    """The rows of one factor, and whether the judge sees it in real images at all; a group is small and not asked that again."""
-    factor = judge.schema[name]
-    fake, real = (Reading.of(factor, seen.predicted, seen.table) for seen in (on_fake, on_real))
-    if fake is None or (not whole and (real is None or min(len(real), len(fake)) < LEAST)):
-        return [], True
-    if real is None:
-        return [against(fake, None, name, count=count, seed=seed)], True
-    both = common_levels(fake, real)
-    if both is None:
-        return [], True
-    fake, real = both
-    row = against(fake, real, name, count=count, seed=seed)
-    if whole and not row["floor_low"] > CHANCE[fake.measure]:
-        return [], False
-    single = one_against_rest(fake, real, name) if whole and len(set(fake.truth)) > 2 and fake.levels else ()
-    return [row, *(against(a, b, label, count=count, seed=seed) for a, b, label in single)], True
+def _pair(judge: Predictor, name: str, on_real: _Seen, on_fake: _Seen) -> tuple[Reading, Reading | None] | None:
+    """What the judge reads of one factor off synthetic and off real images, where real ones tell its values apart; None without two common levels."""
+    fake, real = (Reading.of(judge.schema[name], seen.predicted, seen.table) for seen in (on_fake, on_real))
+    return None if fake is None else (fake, None) if real is None else common_levels(fake, real)
+
+
+def _with_levels(fake: Reading, real: Reading | None, name: str) -> Iterator[tuple[Reading, Reading | None, str]]:
+    """The pair itself and, of more than two levels, each against the rest."""
+    yield fake, real, name
+    if real and len(set(fake.truth)) > 2:
+        yield from one_against_rest(fake, real, name)
 
 
 def _groups(real: Cohort, fake: Cohort, on_real: _Seen, on_fake: _Seen, by: Sequence[str]) -> Iterator[tuple[str, _Seen, _Seen]]:

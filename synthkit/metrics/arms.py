@@ -39,14 +39,17 @@ def prepared(task: Classifier, *, real: Cohort, fake: Cohort, test: Cohort, mixe
     """Both training sets, labelled and cut to one size; see `utility` for what is refused."""
     for name, cohort in (("real", real), ("fake", fake)):
         if not cohort.space.matches(test.space):
-            raise DataError(f"test images are {test.space.shape} and {name} ones {cohort.space.shape}; load both with the same size= and channels")
+            apart = cohort.space.difference(test.space)
+            raise DataError(f"{name} and test images do not fit together: {apart}; load both with the same size=, window= and channels")
         require_disjoint(cohort, test, names=(name, "test"))
     schema = _shared(task, {"real": real, "fake": fake, "test": test})
     sets = {name: _labelled(cohort, schema) for name, cohort in (("real", real), ("fake", fake), ("test", test))}
     n = min(len(sets["real"]), len(sets["fake"]))
-    equal = {name: sets[name][_some(len(sets[name]), n, name)] for name in ("real", "fake")}
-    for name, cohort in equal.items():
-        _require_levels(name, cohort, sets["test"], schema)
+    for name, more in (("real", "give more real patients"), ("fake", "ask the generator for every level, for instance with the real table")):
+        _require_levels(name, sets[name], sets["test"], schema, advice=more)
+    equal = {name: sets[name][_some(sets[name], n, name)] for name in ("real", "fake")}
+    for name, other in (("real", "synthetic"), ("fake", "real")):
+        _require_levels(name, equal[name], sets["test"], schema, advice=f"it was cut to as many as there are {other} images: give more {other} ones")
     train = {BASELINE: equal["real"], SYNTHETIC: equal["fake"], **({MIXED: equal["real"] + equal["fake"]} if mixed else {})}
     cut = f"{n} images (of {len(sets['real'])} real and {len(sets['fake'])} synthetic ones with a known value){f', the mixed arm on {2 * n}' if mixed else ''}."
     reversible = not set(fake.table["patient_id"]) & set(real.table["patient_id"])
@@ -92,11 +95,17 @@ def _labelled(cohort: Cohort, schema: Schema) -> Cohort:
     return replace(cohort, schema=schema)[known]
 
 
-def _some(count: int, wanted: int, name: str) -> np.ndarray:
-    return np.sort(permutation(count, seed=0, identity=name, stream="utility, equal n")[:wanted])
+def _some(cohort: Cohort, wanted: int, name: str) -> np.ndarray:
+    """Rows drawn at random, the first of each level among them, so that the cut loses no level."""
+    order = permutation(len(cohort), seed=0, identity=name, stream="utility, equal n")
+    drawn = cohort.table.iloc[order]
+    levels = [drawn[factor.name].dropna() for factor in cohort.schema.factors if isinstance(factor, Category)]
+    first = {row for values in levels for row in values.drop_duplicates().index}
+    kept = sorted(order, key=lambda row: row not in first)[:wanted]
+    return np.sort(kept)
 
 
-def _require_levels(name: str, cohort: Cohort, test: Cohort, schema: Schema) -> None:
+def _require_levels(name: str, cohort: Cohort, test: Cohort, schema: Schema, *, advice: str) -> None:
     """Raise DataError unless `cohort` can teach every value that is tested."""
     for factor in schema.factors:
         there, wanted = (set(c.table[factor.name].dropna()) for c in (cohort, test))
@@ -105,5 +114,4 @@ def _require_levels(name: str, cohort: Cohort, test: Cohort, schema: Schema) -> 
         missing = sorted(wanted - there) if isinstance(factor, Category) else []
         if missing or len(there) < 2:
             what = f"no image with {factor.name} = {missing[0]}" if missing else f"fewer than two values of {factor.name}"
-            advice = "ask the generator for every level, for instance with the real table" if name == "fake" else "give more real patients"
             raise DataError(f"{name}: {what} among {len(cohort)} training images, which `test` asks for; {advice}")

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from synthkit.core.intervals import resamples
-from synthkit.tasks.scoring import Reading
+from synthkit.tasks.scoring import CHANCE, Reading, Uncertainty
 
 ABOVE, BELOW, UNEQUAL = "above the ceiling", "below the ceiling", "spread otherwise"
 EVEN = (0.8, 1.25)  # ratio of the spreads within which two R² may be compared
 TIMES = 300
+SYNTHETIC, REAL = "synthetic", "real"
 RARE = 5  # images of a level
 
 
@@ -18,28 +18,27 @@ def against(fake: Reading, real: Reading | None, label: str, *, count: int, seed
 
     Args:
         label: goes into `group`.
-        count: comparisons made at once; the 5 % of error are shared among them (Bonferroni).
+        count: rows with a ceiling in the whole report, levels and groups among them; they share the 5 % of error (Bonferroni).
         seed: of the resampling; both sides have streams of their own.
     """
-    drawn = _draws(fake, seed=2 * seed + 1)
-    value, (low, high) = fake.value(), _interval(drawn)
-    row = {"metric": f"Adherence {fake.measure}", "value": value, "low": low, "high": high, "n_real": 0 if real is None else len(real), "n_fake": len(fake),
-           "group": label, "better": "higher", "floor": float("nan"), "floor_low": float("nan"), "floor_high": float("nan"), "reading": ""}  # fmt: skip
+    sure, value = _sure(fake, SYNTHETIC, seed), fake.value()
+    row = {"metric": f"Adherence {fake.measure}", "value": value, "low": sure.low, "high": sure.high, "n_real": 0 if real is None else len(real),
+           "n_fake": len(fake), "group": label, "better": "higher", "floor": float("nan"), "floor_low": float("nan"), "floor_high": float("nan"),
+           "reading": ""}  # fmt: skip
     if real is None:
         return row
-    ceilings = _draws(real, seed=2 * seed)
-    ceiling, (least, most) = real.value(), _interval(ceilings)
-    reading = _reading(fake, real, value - ceiling, float(np.hypot(np.nanstd(drawn), np.nanstd(ceilings))), count)
-    return {**row, "floor": ceiling, "floor_low": least, "floor_high": most, "reading": reading}
+    most, ceiling = _sure(real, REAL, seed), real.value()
+    reading = _reading(fake, real, value - ceiling, float(np.hypot(sure.error, most.error)), count)
+    return {**row, "floor": ceiling, "floor_low": most.low, "floor_high": most.high, "reading": reading}
 
 
-def _draws(reading: Reading, *, seed: int) -> np.ndarray:
-    return np.array([reading.value(rows) for rows in resamples(reading.units, times=TIMES, seed=seed)])
+def sees(real: Reading, *, seed: int) -> bool:
+    """Whether the judge is surely better than chance on real images; the interval is the one that `against` shows."""
+    return _sure(real, REAL, seed).low > CHANCE[real.measure]
 
 
-def _interval(draws: np.ndarray) -> tuple[float, float]:
-    known = draws[np.isfinite(draws)]
-    return tuple(map(float, np.percentile(known, [2.5, 97.5]))) if len(known) > TIMES / 2 else (float("nan"), float("nan"))
+def _sure(reading: Reading, side: str, seed: int) -> Uncertainty:
+    return reading.uncertainty(times=TIMES, seed=seed, stream=f"adherence, {side}")
 
 
 def _reading(fake: Reading, real: Reading, difference: float, error: float, count: int) -> str:

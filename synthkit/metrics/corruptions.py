@@ -9,6 +9,7 @@ import torch
 from synthkit.core.cohort import Cohort
 from synthkit.core.randomness import generator, normal, permutation
 from synthkit.errors import DataError
+from synthkit.metrics.naming import setting_name
 
 
 class Corruption(ABC):
@@ -22,7 +23,8 @@ class Corruption(ABC):
 
     @property
     def name(self) -> str:
-        return type(self).__name__
+        """The class and every setting that is not the default: "Copies", "Copies(copied=20)"."""
+        return setting_name(self)
 
     @abstractmethod
     def apply(self, cohort: Cohort, degree: float, *, seed: int) -> Cohort:
@@ -84,18 +86,24 @@ class ModeDropping(Corruption):
 
 
 @dataclass(frozen=True)
-class Duplicates(Corruption):
+class Copies(Corruption):
     """Images are replaced by copies of a few others.
 
     Args:
-        copied: how many others.
+        copied: how many others; fewer than the cohort has images.
     """
 
     copied: int = 5
     unit = "share of the set"
     degrees = (0.1, 0.25, 0.5, 0.9)
 
+    def __post_init__(self) -> None:
+        if self.copied < 1:
+            raise DataError(f"Copies: copied={self.copied} leaves nothing to copy; give at least 1")
+
     def apply(self, cohort: Cohort, degree: float, *, seed: int) -> Cohort:
+        if self.copied >= len(cohort):
+            raise DataError(f"Copies: copied={self.copied} images of {len(cohort)} leave none to replace; give fewer than the cohort has")
         order = permutation(len(cohort), seed=seed, identity="order", stream="duplicates")
         count = min(round(degree * len(cohort)), len(cohort) - self.copied)
         kept = order[: len(cohort) - count]

@@ -73,7 +73,7 @@ def trained_encoder(cohort: Cohort, *, steps: int = STEPS) -> Features:
     learnt = _learnt_factors(cohort)
     pixels = [pixel_digest(cohort.images.raw(range(i, min(i + 512, len(cohort))))) for i in range(0, len(cohort), 512)]
     told = digest(cohort.schema.only(learnt.names).encode(cohort.table).tobytes())
-    state = cached_weights("encoders", ["encoder 3", pixels, told, steps], lambda: _made(cohort, learnt, steps))
+    state = cached_weights("encoders", ["encoder 4", cohort.space.to_json(), list(learnt.names), pixels, told, steps], lambda: _made(cohort, learnt, steps))
     with torch.random.fork_rng():
         whitened = _Whitened(_network(cohort)).to(accelerator())
     whitened.load_state_dict(state)

@@ -4,19 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from synthkit.core.cohort import Cohort, require_disjoint
+from synthkit.core.cohort import Cohort
 from synthkit.core.result import SCORE_COLUMNS, Scores
-from synthkit.errors import DataError, LeakageError
+from synthkit.core.schema import Category
+from synthkit.errors import DataError
 from synthkit.metrics.adherence import adherence
+from synthkit.metrics.alike import doubts, in_order
+from synthkit.metrics.asked import LEAST, require_cohorts, require_distinct, required_metrics, taught
 from synthkit.metrics.comparison import FEW, Comparison
 from synthkit.metrics.defaults import default_metrics
-from synthkit.metrics.extractors import all_eyes, features
+from synthkit.metrics.extractors import features, judge_eyes
 from synthkit.metrics.features import Extractor, Features, described
 from synthkit.metrics.metric import ImageMetric, Metric
 from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
-
-LEAST = 12
 
 
 def evaluate(
@@ -28,7 +29,7 @@ def evaluate(
     Args:
         real: test patients that no generator saw.
         fake: the synthetic cohort.
-        train: what the generator was trained on, or further real images; the encoder learns from them and the floor refers to them.
+        train: what the generator was trained on, or further real images; the encoder learns from them.
         judge: patients kept for judging (a predictor is trained on them: under 1,000 images lines on encoder, radiomics and pixels, or
             on the first `extractor` that is given), a fitted predictor, or the phantom that drew the images; None leaves adherence out.
         by: factors to repeat the scores by.
@@ -37,9 +38,14 @@ def evaluate(
             "radiomics", a name such as "timm:resnet18" or the file of a network (see `synthkit.metrics.pretrained`), or any callable
             or module from images to (N, d) features.
         seed: of resampling.
+
+    With 200 images a side it takes about a minute on two cores, most of it for the encoder, which is kept for the next time;
+    extractor="radiomics" needs none.
+
     Returns:
         Scores, one row per metric, extractor and group: value, 95 % interval, n, and `floor` with its interval, the same metric
-        between real images at the same n; `reading` says what they mean together. Under 100 images it says so.
+        between `real` and other real patients at the same n: those of `judge` or, where they are too few, a part of `train`,
+        from which the encoder then does not learn. `reading` says what both mean together, and whether n is under 100.
     Raises:
         LeakageError: a patient in two of `train`, `judge` and `real`.
         DataError: other image sizes, channels or windows, or fewer than 12 images in a cohort.
@@ -47,23 +53,30 @@ def evaluate(
     Example:
         qc = sk.evaluate(real=test, fake=fake, train=train, judge=judge, by=["sex"])
     """
-    by = (by,) if isinstance(by, str) else by
-    _check(real, fake, train, judge)
-    cohorts = {name: cohort for name, cohort in (("real", real), ("fake", fake), ("train", train)) if cohort is not None}
-    eyes = [features(one, real if train is None else train) for one in _several(extractor)]
+    by = (by,) if isinstance(by, str) else tuple(by)
+    asked = tuple(extractor) if isinstance(extractor, (list, tuple)) else (extractor,)
+    require_cohorts(real, fake, train, judge)
+    taken = default_metrics(real.space) if metrics is None else required_metrics(metrics)
+    real, fake, train = in_order(real), in_order(fake), train if train is None else in_order(train)
+    learns = any(one is None or one == "encoder" for one in asked)
+    learn, other = taught(real, fake, train, judge, learns=learns, seed=seed)
+    cohorts = {name: cohort for name, cohort in (("real", real), ("fake", fake), ("other", other)) if cohort is not None}
     comparisons, notes = _comparisons(cohorts, by, seed)
-    rows = list(_rows(default_metrics(real.space) if metrics is None else metrics, eyes, cohorts, comparisons, seed))
-    notes = [*_notes(train, judge), *notes, *real.notes, *fake.notes]
+    eyes = [features(one, learn) for one in asked]
+    require_distinct("extractors", [eye.name for eye in eyes])
+    rows = list(_rows(taken, eyes, cohorts, comparisons, seed))
+    notes = [*_notes(train, judge, other), *doubts(cohorts | ({"train": train} if train is not None else {})), *notes, *real.notes, *fake.notes]
     if judge is not None:
-        looks = eyes[0] if extractor is not None or not isinstance(judge, Cohort) else all_eyes(real if train is None else train)
+        looks = eyes[0] if extractor is not None or not isinstance(judge, Cohort) else judge_eyes(judge, learn if train is not None else None)
         obedience, more = adherence(judge, real=real, fake=fake, eyes=looks, seed=seed, by=by)
-        rows, notes = rows + obedience, notes + more
+        rows, notes = rows + [_rough(row) for row in obedience], notes + more
     title = f"Quality of {fake.provenance.source} against {real.provenance.source}"
     return Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)))
 
 
-def _several(extractor: object) -> Sequence[str | Features | Extractor | None]:
-    return tuple(extractor) if isinstance(extractor, (list, tuple)) else (extractor,)
+def _rough(row: dict[str, object]) -> dict[str, object]:
+    few = min(row["n_real"] or row["n_fake"], row["n_fake"]) < FEW
+    return {**row, "reading": "; ".join(filter(None, (str(row["reading"]), f"n < {FEW}: rough" if few else "")))}
 
 
 def _rows(
@@ -73,6 +86,8 @@ def _rows(
     plain = [metric for metric in metrics if not isinstance(metric, ImageMetric)]
     for eye in eyes if plain else ():
         sets = {name: eye.of(cohort) for name, cohort in cohorts.items()}
+        if not max(float(rows.std(0).max()) for rows in sets.values()):
+            raise DataError(f"the extractor {eye.name!r} gives one and the same features for all images; no score can be taken with it")
         for group, comparison in comparisons.items():
             yield from ({**comparison.row(metric, sets, seed=seed), "group": group, "extractor": eye.name} for metric in plain)
     for metric in metrics:
@@ -93,6 +108,10 @@ def _comparisons(cohorts: Mapping[str, Cohort], by: Sequence[str], seed: int) ->
             notes.append(f"{group}: no score is given, {fewest} has {counts[fewest]} of these images and at least {LEAST} are needed.")
             continue
         found[group] = Comparison.of(rows, units, seed=seed)
+    whole = {name: len(cohort) for name, cohort in cohorts.items()}
+    fewest = min(whole, key=lambda name: whole[name])
+    if whole[fewest] < min(whole["real"], whole["fake"]):
+        notes.append(f"All sets are cut to n = {whole[fewest]}, as many as there are {fewest} real images for the floor.")
     few = [f"{group} (n = {comparison.n})" for group, comparison in found.items() if comparison.n < FEW]
     if few:
         notes.append(f"Compared at equal n, fewer than {FEW} images a side: {', '.join(few)}. Read these scores as rough.")
@@ -104,32 +123,18 @@ def _groups(cohorts: Mapping[str, Cohort], by: Sequence[str]) -> Iterator[tuple[
     yield "all", {name: np.arange(len(cohort)) for name, cohort in cohorts.items()}
     for factor in by:
         labels = {name: cohort.schema.groups(cohort.table, factor).to_numpy(object) for name, cohort in cohorts.items()}
-        for level in sorted({value for part in labels.values() for value in part if isinstance(value, str)}):
+        declared = cohorts["real"].schema[factor]
+        occur = {value for part in labels.values() for value in part if isinstance(value, str)}
+        for level in (name for name in (declared.levels if isinstance(declared, Category) else declared.group_names) if name in occur):
             yield f"{factor}={level}", {name: np.flatnonzero([value == level for value in part]) for name, part in labels.items()}
 
 
-def _check(real: Cohort, fake: Cohort, train: Cohort | None, judge: object) -> None:
-    named = {"real": real, "train": train, "judge": judge if isinstance(judge, Cohort) else None}
-    given = [(name, cohort) for name, cohort in named.items() if cohort is not None]
-    for name, cohort in [*given, ("fake", fake)]:
-        apart = real.space.difference(cohort.space)
-        if apart:
-            raise DataError(f"the real and the {name} images do not fit together: {apart}; load both with the same size=, channels and window=")
-        if len(cohort) < LEAST:
-            raise DataError(f"{name}: {len(cohort)} images are too few to score; give at least {LEAST} ({FEW} for a score worth reading)")
-    if isinstance(judge, Predictor) and train is not None:
-        both = sorted(judge.patients & set(train.table["patient_id"]))
-        if both:
-            raise LeakageError(f"the judge was fitted on {len(both)} patient(s) of train (first: {both[0]!r}); fit it on patients that no generator saw")
-    for i, (name, cohort) in enumerate(given):
-        for other_name, other in given[i + 1 :]:
-            require_disjoint(cohort, other, names=(name, other_name))
-
-
-def _notes(train: Cohort | None, judge: object) -> list[str]:
+def _notes(train: Cohort | None, judge: object, other: Cohort | None) -> list[str]:
     notes = []
     if train is None:
-        notes.append("No train cohort was given: the floor compares two halves of the real cohort, at half its n, so no reading is given.")
+        notes.append("No train cohort was given: encoders learn from the very real images that are compared.")
+    if other is None:
+        notes.append("No further real cohort was given: the floor compares two halves of the real one, at half its n, so no reading is given.")
     if judge is None:
         notes.append("No judge was given: whether the images show what was asked for is not assessed.")
     return notes

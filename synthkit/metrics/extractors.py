@@ -2,6 +2,7 @@
 from types import FunctionType
 
 import torch
+from torch import nn
 
 from synthkit.core.cohort import Cohort
 from synthkit.errors import DataError
@@ -29,14 +30,23 @@ def features(extractor: str | Features | Extractor | None, cohort: Cohort) -> Fe
         return _scaled(radiomic_features(), cohort) if extractor == "radiomics" else pretrained(extractor)
     if not callable(extractor):
         raise DataError(f"an extractor is a name, a callable or a module, got {type(extractor).__name__}")
+    if isinstance(extractor, nn.Module):
+        return Features(type(extractor).__name__, _still(extractor))
     named = isinstance(extractor, (FunctionType, type))
     return Features(extractor.__name__ if named else type(extractor).__name__, extractor)
 
 
-def all_eyes(cohort: Cohort) -> Features:
-    """Encoder, radiomics and principal components of pixels side by side: what a judge of few patients looks with."""
-    eyes = (trained_encoder(cohort), _scaled(radiomic_features(), cohort), pixel_components(cohort))
-    return Features("encoder, radiomics and pixels", lambda x: torch.cat([eye.extract(x).double().cpu() for eye in eyes], 1))
+def judge_eyes(judge: Cohort, learn: Cohort | None) -> Features:
+    """What a judge of few patients looks with: encoder, radiomics and principal components of pixels side by side.
+
+    Args:
+        judge: the judge's own patients.
+        learn: further real patients, for the encoder; without them it is left out, since one that has learnt the factors of the
+            images to be judged would see more in them than in others.
+    """
+    eyes = (_scaled(radiomic_features(), judge), pixel_components(judge)) + ((trained_encoder(learn),) if learn is not None else ())
+    name = " and ".join(("radiomics", "pixels", "encoder")[: len(eyes)])
+    return Features(name, lambda x: torch.cat([eye.extract(x).double().cpu() for eye in eyes], 1))
 
 
 def _scaled(eyes: Features, cohort: Cohort) -> Features:
@@ -46,3 +56,9 @@ def _scaled(eyes: Features, cohort: Cohort) -> Features:
     varies = spread > CONSTANT * seen.abs().amax(0)
     scale = spread[varies]
     return Features(f"{eyes.name}, z-scored by {cohort.provenance.source}", lambda x: (eyes.extract(x).double()[:, varies] - mean[varies]) / scale)
+
+
+def _still(module: nn.Module) -> Extractor:
+    """A module that does not learn while it looks, fed on its own device."""
+    place = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    return lambda x: module.eval()(x.to(place))

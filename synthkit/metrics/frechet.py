@@ -5,11 +5,11 @@ import numpy as np
 import torch
 
 from synthkit.errors import DataError
-from synthkit.metrics.metric import Metric, by_content, two_sets
+from synthkit.metrics.metric import FeatureMetric, by_content, two_sets
 
 
 @dataclass(frozen=True)
-class FrechetDistance(Metric):
+class FrechetDistance(FeatureMetric):
     """Squared 2-Wasserstein distance of two Gaussians (Dowson & Landau 1982); FID when the features are Inception's.
 
     Biased upwards by about 1/N: compare it with real against real at the same N only.
@@ -18,7 +18,7 @@ class FrechetDistance(Metric):
     better = "lower"
     limits = (0.0, float("inf"))
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         """|Δmean|² + Tr(Σ1 + Σ2 - 2 (Σ1 Σ2)^½), covariances with N - 1, in float64.
 
         Exact up to rounding also for fewer rows than features: within about 1e-8 of Tr(Σ1 + Σ2).
@@ -27,7 +27,7 @@ class FrechetDistance(Metric):
 
 
 @dataclass(frozen=True)
-class FrechetInfinity(Metric):
+class FrechetInfinity(FeatureMetric):
     """Fréchet distance extrapolated to infinitely many images, free of its bias in N (Chong & Forsyth 2020).
 
     The distance is averaged over the 1, 2, ... `parts` disjoint parts of both sets and a line in 1/N is followed to 0. The
@@ -49,7 +49,7 @@ class FrechetInfinity(Metric):
         """The smallest part has more rows than there are features; with fewer the line is none."""
         return self.parts * (width + 2)
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         sets = [rows.numpy() for rows in two_sets(real, fake, least=self.least(torch.as_tensor(real).shape[-1]))]
         sets = [rows[by_content(torch.from_numpy(rows))] for rows in sets]
         counts = range(1, self.parts + 1)

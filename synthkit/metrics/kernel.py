@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from synthkit.errors import DataError
-from synthkit.metrics.metric import Metric, two_sets
+from synthkit.metrics.metric import FeatureMetric, two_sets
 
 BLOCK = 256
 Kernel = Callable[[np.ndarray], np.ndarray]
@@ -21,7 +21,7 @@ class _Side(NamedTuple):
 
 
 @dataclass(frozen=True)
-class KID(Metric):
+class KID(FeatureMetric):
     """Kernel Inception Distance: unbiased squared MMD with the kernel (x·y / d + 1)³ (Binkowski et al. 2018).
 
     Unbiased at every N, so it is the distance to read for small cohorts; it may be slightly negative.
@@ -29,7 +29,7 @@ class KID(Metric):
 
     better = "lower"
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         """From all pairs, no subsets. Features of 32 bits are multiplied in float32 and summed in float64."""
         real, fake, centre = _centred(*two_sets(real, fake, least=2, single=True))
         # x·y = a·b + c·a + c·b + |c|² for x = a + c, y = b + c.
@@ -38,7 +38,7 @@ class KID(Metric):
 
 
 @dataclass(frozen=True)
-class MMD(Metric):
+class MMD(FeatureMetric):
     """1,000 times the biased squared MMD with a Gaussian kernel, as CMMD is on CLIP features (Jayasumana et al. 2024).
 
     Args:
@@ -53,7 +53,7 @@ class MMD(Metric):
         if not self.sigma > 0:
             raise DataError(f"MMD: sigma={self.sigma:g} is no width; give a distance above 0")
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         """From all pairs. Features of 32 bits are multiplied in float32 and summed in float64."""
         real, fake, _ = _centred(*two_sets(real, fake, least=1, single=True))
         # -|x - y|² / 2 = x·y - |x|² / 2 - |y|² / 2, and rounding must not make a distance negative.

@@ -8,20 +8,18 @@ import torch
 
 from synthkit.core.randomness import permutation
 from synthkit.errors import DataError
-
-METRICS: dict[str, type["Metric"]] = {}
+from synthkit.metrics.naming import setting_name
 
 
 class Metric(ABC):
-    """A distance or share between real and fake features; concrete metrics are frozen dataclasses.
+    """A distance or share between a real and a fake set; concrete ones are frozen dataclasses of a `FeatureMetric` or an `ImageMetric`.
 
-    `better` is "lower" or "higher", `needs` says what `compute` takes ("features" or "images"), `alone` that only the fake
-    set is looked at (diversity), `limits` where it can lie, `share` that it is a share of the images (so that Wilson's interval
-    holds for it), `halves` from how many random halves its interval is taken.
+    `better` is "lower" or "higher", `alone` says that only the fake set is looked at (diversity), `limits` where it can lie,
+    `share` that it is a share of the images (so that Wilson's interval holds for it), `halves` from how many random halves its
+    interval is taken.
     """
 
     better: ClassVar[str]
-    needs: ClassVar[str] = "features"
     alone: ClassVar[bool] = False
     share: ClassVar[bool] = False
     halves: ClassVar[int] = 60
@@ -33,14 +31,24 @@ class Metric(ABC):
 
     @property
     def name(self) -> str:
-        return type(self).__name__
+        """The class and every setting that is not the default, so that scores of different settings stay apart: "Precision(k=3)"."""
+        return setting_name(self)
 
-    def __init_subclass__(cls) -> None:
-        METRICS[cls.__name__] = cls
+    @abstractmethod
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+        """The score of two sets of rows, one row per image: features, or an `ImageMetric`'s own descriptions."""
 
     @abstractmethod
     def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+        """The score of two sets as they are given: features for a `FeatureMetric`, images for an `ImageMetric`."""
+
+
+class FeatureMetric(Metric):
+    """A metric of features, whichever extractor they come from."""
+
+    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         """The score of (N, d) real and (M, d) fake features."""
+        return self.compare(real, fake)
 
 
 class ImageMetric(Metric):
@@ -50,17 +58,12 @@ class ImageMetric(Metric):
     pixels it needs along each axis.
     """
 
-    needs = "images"
     origin: ClassVar[str]
     smallest: ClassVar[int] = 2
 
     @abstractmethod
     def describe(self, images: torch.Tensor) -> torch.Tensor:
         """(N, C, [D,] H, W) in [-1, 1] to one description per image, (N, ...); an image's own does not depend on the others."""
-
-    @abstractmethod
-    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
-        """The score of two sets of descriptions."""
 
     def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         """The score of (N, C, [D,] H, W) real and (M, C, [D,] H, W) fake images in [-1, 1]."""

@@ -2,13 +2,14 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
+from threading import Lock
 
 import numpy as np
 import torch
 
 from synthkit.errors import DataError
 from synthkit.metrics.distances import BLOCK, Cloud, clouds, exact, fast, nearest
-from synthkit.metrics.metric import Metric, two_sets
+from synthkit.metrics.metric import FeatureMetric, two_sets
 
 SPARE = 10  # rows beyond the k nearest that are looked at before the distances to all are made exact
 REMEMBERED = 512
@@ -25,6 +26,7 @@ class Neighbourhood:
 
 
 _KNOWN: OrderedDict[bytes, Neighbourhood] = OrderedDict()  # a few numbers per pair of sets; never the sets
+_ONE_AT_A_TIME = Lock()
 
 
 def prdc(real: torch.Tensor, fake: torch.Tensor, *, k: int = 5) -> Neighbourhood:
@@ -42,11 +44,15 @@ def prdc(real: torch.Tensor, fake: torch.Tensor, *, k: int = 5) -> Neighbourhood
     x, y = real.numpy(), fake.numpy()
     # The four are asked for one after the other, and again on every resample.
     name = b"".join(blake2b(np.ascontiguousarray(rows), digest_size=16).digest() for rows in (x, y)) + f"{k} {x.shape} {x.dtype}".encode()
-    if name not in _KNOWN:
-        _KNOWN[name] = _counted(*clouds(x, y), k)
-        while len(_KNOWN) > REMEMBERED:
-            _KNOWN.popitem(last=False)
-    return _KNOWN[name]
+    with _ONE_AT_A_TIME:
+        found = _KNOWN.get(name)
+    if found is None:
+        found = _counted(*clouds(x, y), k)
+        with _ONE_AT_A_TIME:
+            _KNOWN[name] = found
+            while len(_KNOWN) > REMEMBERED:
+                _KNOWN.popitem(last=False)
+    return found
 
 
 def _counted(real: Cloud, fake: Cloud, k: int) -> Neighbourhood:
@@ -93,7 +99,7 @@ def _radii(cloud: Cloud, k: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class NeighbourMetric(Metric):
+class NeighbourMetric(FeatureMetric):
     """A score from k-nearest-neighbour balls.
 
     Args:
@@ -104,6 +110,10 @@ class NeighbourMetric(Metric):
     better = "higher"
     limits = (0.0, 1.0)
     share = True
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise DataError(f"{type(self).__name__}: k={self.k} neighbours make no ball; give at least 1")
 
     def least(self, width: int) -> int:
         return self.k + 1
@@ -117,7 +127,7 @@ class Precision(NeighbourMetric):
     diversity.
     """
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         return prdc(real, fake, k=self.k).precision
 
 
@@ -128,7 +138,7 @@ class Recall(NeighbourMetric):
     Scattered fakes have large balls: noise can raise it.
     """
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         return prdc(real, fake, k=self.k).recall
 
 
@@ -142,7 +152,7 @@ class Density(NeighbourMetric):
     limits = (0.0, float("inf"))
     share = False
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         return prdc(real, fake, k=self.k).density
 
 
@@ -153,5 +163,5 @@ class Coverage(NeighbourMetric):
     It saturates when there are many more fakes than reals.
     """
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         return prdc(real, fake, k=self.k).coverage

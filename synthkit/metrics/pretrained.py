@@ -1,6 +1,7 @@
 """Encoders made elsewhere: a local file, torch hub, timm or transformers. Nothing is fetched unless it is named here."""
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import BadZipFile, is_zipfile
 
 import torch
 from torch import nn
@@ -73,7 +74,13 @@ def pretrained(name: str) -> Features:
 def _exported(path: Path) -> nn.Module:
     if not path.is_file():
         raise DataError(f"{path} is no file; give the path of an encoder saved by torch.export.save")
-    return torch.export.load(path).module()
+    try:
+        if not is_zipfile(path):
+            # Said before torch opens it, since torch would log a traceback of its own.
+            raise BadZipFile("it is no whole archive")
+        return torch.export.load(path).module()
+    except (OSError, ValueError, RuntimeError, LookupError, AssertionError, EOFError, BadZipFile) as error:
+        raise DataError(f"{path}: the encoder cannot be opened ({error}); the file is damaged or no encoder, save it again by torch.export.save") from error
 
 
 def _timm(rest: str) -> nn.Module:

@@ -8,11 +8,14 @@ import pandas as pd
 import torch
 
 from synthkit.core.cohort import Cohort, require_disjoint
+from synthkit.core.intervals import wilson
 from synthkit.core.randomness import permutation
 from synthkit.core.result import Section
 from synthkit.core.schema import Category
 from synthkit.errors import DataError, SchemaError
-from synthkit.metrics.corruptions import Blur, Corruption, Duplicates, LabelShuffling, ModeDropping, Noise
+from synthkit.metrics.alike import require_alike
+from synthkit.metrics.asked import require_distinct, required_metrics
+from synthkit.metrics.corruptions import Blur, Copies, Corruption, LabelShuffling, ModeDropping, Noise
 from synthkit.metrics.defaults import default_metrics
 from synthkit.metrics.extractors import features
 from synthkit.metrics.features import Extractor, Features, described
@@ -20,6 +23,7 @@ from synthkit.metrics.kernel import KID
 from synthkit.metrics.metric import ImageMetric, Metric
 from synthkit.metrics.probe import fit_probe
 from synthkit.tasks.predictor import Predictor
+from synthkit.tasks.scoring import Reading
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -37,7 +41,7 @@ class Sensitivity(Section):
     Args:
         rows: DataFrame corruption, degree, unit, metric, extractor, value, floor, z, n, splits. `value` is the mean over
             random splits of the patients, `floor` the same without the fault, `z` how many standard deviations of the
-            faultless scores lie between, positive where the metric calls it worse.
+            faultless scores lie between the two, positive where the metric calls it worse.
     """
 
     title: str
@@ -58,8 +62,9 @@ class Sensitivity(Section):
     def figure(self) -> "Figure":
         from synthkit.core.curves import curves
 
-        panels = {f"{name} ({unit})": part for (name, unit), part in self.rows.groupby(["corruption", "unit"], sort=False)}
-        return curves(panels, x="degree", y="z", line="metric", title=self.title, y_name="z: standard deviations of faultless scores", mark=SEEN)
+        panels = {str(name): part for name, part in self.rows.groupby("corruption", sort=False)}
+        units = [part["unit"].iloc[0] for part in panels.values()]
+        return curves(panels, x="degree", y="z", line="metric", title=self.title, y_name="z: standard deviations of faultless scores", mark=SEEN, x_names=units)
 
     def caveats(self) -> list[str]:
         return list(self.notes)
@@ -73,9 +78,9 @@ def sensitivity(
 
     Args:
         real: patients to split at random, again and again; one half is spoilt and compared with the other.
-        train: further real patients, for the encoder and for a judge of `factor`.
+        train: further real patients, one half for the encoder and one for a judge of `factor`.
         factor: a category; one of its levels is dropped, KID is also taken within its levels, and the judge scores it.
-        metrics, extractor: as of `sk.evaluate`.
+        metrics, extractor: as of `sk.evaluate`, but one extractor.
         corruptions: faults to try; by default blur, noise, duplicates and, where there is a factor, mode dropping and shuffled labels.
         splits: random splits of the patients.
     Raises:
@@ -83,17 +88,23 @@ def sensitivity(
         SchemaError: a factor that is not a category with two levels in `real`.
         LeakageError: a patient in both real and train.
     """
-    if len(real) < LEAST or splits < 3:
-        raise DataError(f"{len(real)} images in {splits} splits cannot show what a metric notices; at least {LEAST} images and 3 splits are needed")
+    if len(real) < LEAST:
+        raise DataError(f"{len(real)} images cannot show what a metric notices; at least {LEAST} are needed")
+    if splits < 3:
+        raise DataError(f"splits={splits} cannot show how faultless scores scatter; at least 3 are needed")
     if train is not None:
+        require_alike("real", {"real": real, "train": train})
         require_disjoint(real, train, names=("real", "train"))
     level = None if factor is None else _rarer(real, factor)
     if corruptions is None:
         asked = () if factor is None else (ModeDropping(factor, level), LabelShuffling())
-        corruptions = (Blur(), Noise(), Duplicates(), *asked)
-    eyes = features(extractor, real if train is None else train)
-    judge = fit_probe(train, (factor,), eyes) if train is not None and factor is not None else None
-    taken, found = default_metrics(real.space) if metrics is None else metrics, []
+        corruptions = (Blur(), Noise(), Copies(), *asked)
+    # Who judges must not be whom the encoder knows by heart.
+    learn, judged = (real, None) if train is None else train.split((0.5, 0.5), seed=seed)
+    eyes = features(extractor, learn)
+    judge = fit_probe(judged, (factor,), eyes) if judged is not None and factor is not None and _rarer(judged, factor) else None
+    taken, found = default_metrics(real.space) if metrics is None else required_metrics(metrics), []
+    require_distinct("corruptions", [fault.name for fault in corruptions])
     for split in range(splits):
         half, other = real.split((0.5, 0.5), seed=seed + split)
         panel = _Panel(half, factor, taken, eyes, judge)
@@ -102,8 +113,11 @@ def sensitivity(
                 spoilt = fault.apply(other, degree, seed=seed + split)
                 shared = {"corruption": fault.name, "degree": degree, "unit": fault.unit, "n": min(len(half), len(spoilt))}
                 found += [{**shared, **score} for score in panel.scores(spoilt, seed=seed + split)]
-    notes = (f"{len(real)} real images, {splits} random splits of the patients; the splits share images, so z is a rough guide.",)
-    return Sensitivity(f"What each metric notices, on {real.provenance.source}", _summary(pd.DataFrame(found), splits), notes)
+    rows = _summary(pd.DataFrame(found), splits)
+    missing = [metric.name for metric in taken if metric.name not in set(rows["metric"])]
+    notes = [f"{len(real)} real images, {splits} random splits of the patients; the splits share images, so z is a rough guide."]
+    notes += [f"{', '.join(missing)}: left out, more images are needed than a half holds."] if missing else []
+    return Sensitivity(f"What each metric notices, on {real.provenance.source}", rows, tuple(notes))
 
 
 def _rarer(real: Cohort, factor: str) -> str:
@@ -134,31 +148,37 @@ class _Panel:
                 a, b = (described(cohort, metric.describe, name=metric.origin) for cohort in (real, fake))
                 yield _row(metric.name, metric.origin, metric.compare(a, b), metric.better)
             elif n >= metric.least(x.shape[1]):
-                yield _row(metric.name, self.eyes.name, metric.compute(x, y), metric.better)
+                yield _row(metric.name, self.eyes.name, metric.compare(x, y), metric.better, share=metric.share)
         if self.factor is not None:
             yield _row(f"KID within {self.factor}", self.eyes.name, _within(x, y, real.table[self.factor], fake.table[self.factor]), "lower")
         if self.judge is not None:
-            seen = self.judge.score(fake, times=1)
-            yield _row(f"Adherence AUC of {self.factor}", self.eyes.name, seen["value"].iloc[0] if len(seen) else float("nan"), "higher")
+            seen = Reading.of(self.judge.schema[self.factor], self.judge.predict(fake), fake.table)
+            yield _row(f"Adherence AUC of {self.factor}", self.eyes.name, seen.value() if seen else float("nan"), "higher", share=True)
 
 
-def _row(metric: str, extractor: str, value: float, better: str) -> dict[str, object]:
-    return {"metric": metric, "extractor": extractor, "value": value, "better": better}
+def _row(metric: str, extractor: str, value: float, better: str, *, share: bool = False) -> dict[str, object]:
+    return {"metric": metric, "extractor": extractor, "value": value, "better": better, "share": share}
 
 
 def _within(x: torch.Tensor, y: torch.Tensor, real: pd.Series, fake: pd.Series) -> float:
     """The mean of KID over the levels that both sets show."""
     pairs = [(np.flatnonzero(real == level), np.flatnonzero(fake == level)) for level in sorted(set(real.dropna()) & set(fake.dropna()))]
-    return float(np.mean([KID().compute(x[a], y[b]) for a, b in pairs if min(len(a), len(b)) > 1]))
+    values = [KID().compute(x[a], y[b]) for a, b in pairs if min(len(a), len(b)) > 1]
+    return float(np.mean(values)) if values else float("nan")
 
 
 def _summary(found: pd.DataFrame, splits: int) -> pd.DataFrame:
     rows = []
     for (corruption, unit, metric, extractor), part in found.groupby(["corruption", "unit", "metric", "extractor"], sort=False):
         clean = part.loc[part["degree"] == 0, "value"]
-        worse = 1 if part["better"].iloc[0] == "lower" else -1
+        worse, n = 1 if part["better"].iloc[0] == "lower" else -1, int(part["n"].min())
+        spread = clean.std(ddof=1)
+        if part["share"].iloc[0]:
+            # A share of 1 in every split has no spread, and yet is not certain.
+            low, high = wilson(round(clean.mean() * n), n)
+            spread = max(spread, (high - low) / 4)
         for degree, here in part.groupby("degree"):
-            z = worse * (here["value"].mean() - clean.mean()) / max(clean.std(ddof=1), 1e-12)
+            z = worse * (here["value"].mean() - clean.mean()) / spread if spread > 0 else float("nan")
             rows.append({"corruption": corruption, "degree": degree, "unit": unit, "metric": metric, "extractor": extractor,
                          "value": here["value"].mean(), "floor": clean.mean(), "z": z, "n": int(here["n"].min()), "splits": splits})  # fmt: skip
     return pd.DataFrame(rows)

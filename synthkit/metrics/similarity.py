@@ -10,7 +10,7 @@ from synthkit.metrics.metric import ImageMetric, by_content
 
 SIGMA, REACH = 1.5, 5  # a Gaussian window of 11 pixels along each axis
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-ROOM = (11, 22, 44, 99, 176)  # pixels that one, two, ... five scales need
+ROOM = (11, 22, 44, 88, 176)  # pixels that one, two, ... five scales need: a whole window at the coarsest
 FAINT = (0.01, 0.03)  # constants of the luminance and of the contrast term, as shares of the range
 BATCH = 2**18  # pixels filtered at once
 
@@ -29,7 +29,7 @@ def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def ms_ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Multi-scale structural similarity of each pair of images (Wang, Simoncelli & Bovik 2003), 0 .. 1, 1 for equal images.
 
-    As many of the five scales as the shortest axis has pixels for: 11 for one, 22 for two, 44 for three, 99 for four, 176 for
+    As many of the five scales as the shortest axis has pixels for: 11 for one, 22 for two, 44 for three, 88 for four, 176 for
     all five, their weights divided by the sum of those used. Values of images of different sizes cannot be compared.
 
     Args:

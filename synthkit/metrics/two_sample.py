@@ -5,13 +5,13 @@ import numpy as np
 import torch
 
 from synthkit.errors import DataError
-from synthkit.metrics.metric import Metric, by_content, two_sets
+from synthkit.metrics.metric import FeatureMetric, by_content, two_sets
 
 FOLDS = 5
 
 
 @dataclass(frozen=True)
-class C2ST(Metric):
+class C2ST(FeatureMetric):
     """How well unseen images are told apart by a classifier of the features: 0.5 not at all, 1 without error (Lopez-Paz & Oquab 2017).
 
     A linear discriminant with shrinkage on the features and their squares, so that differences of mean and of spread are
@@ -32,7 +32,7 @@ class C2ST(Metric):
     def least(self, width: int) -> int:
         return 2 * FOLDS
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         """The measure on each held-out fold, averaged over the folds; rows are dealt out by content, not by order."""
         sets = [rows.numpy()[by_content(rows)] for rows in two_sets(real, fake, least=self.least(0))]
         sets = _standardised([np.concatenate([rows, squares], 1) for rows, squares in zip(sets, _squares(sets), strict=True)])

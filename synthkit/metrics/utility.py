@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BUDGETS = {"smoke": 20, "lesson": 300, "full": 5_000}
 FEWEST_SEEDS = 3
 REVERSED = "train real, test synthetic"
+NAMES = ("trained and tested as named at the left, or its difference", "train real, test real, or no difference")
 COLUMNS = ("factor", "arm", "measure", "value", "low", "high", "difference", "diff_low", "diff_high", "n_train", "n_test", "seeds", "steps", "verdict")
 
 
@@ -42,7 +43,7 @@ class Utility(Section):
         return self.rows
 
     def figure(self) -> "Figure":
-        """Each arm with its interval (the real-only arm as a dotted mark), and below its difference to that arm (zero as the mark)."""
+        """Each arm with its interval (the real-only arm as a red mark), and below its difference to that arm (zero as the mark)."""
         from synthkit.core.figures import interval_plot
 
         base = self.rows[self.rows["arm"] == BASELINE].set_index("factor")["value"]
@@ -50,7 +51,7 @@ class Utility(Section):
         paired = values[values["difference"].notna() & (values["arm"] != BASELINE)]
         ends = {"value": paired["difference"], "low": paired["diff_low"], "high": paired["diff_high"]}
         paired = paired.assign(metric="Difference in " + paired["metric"], floor=0.0, **ends)
-        return interval_plot(pd.concat([values, paired]), title=self.title)
+        return interval_plot(pd.concat([values, paired]), title=self.title, names=NAMES)
 
     def caveats(self) -> list[str]:
         return list(self.notes)

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from synthkit.errors import DataError
-from synthkit.metrics.metric import Metric, two_sets
+from synthkit.metrics.metric import FeatureMetric, two_sets
 
 
 def vendi(kernel: torch.Tensor, *, q: float = 1) -> float:
@@ -19,16 +19,20 @@ def vendi(kernel: torch.Tensor, *, q: float = 1) -> float:
     Raises:
         DataError: a kernel or an order of another kind.
     """
+    _require_order(q)
     kernel = torch.as_tensor(kernel).double()
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or not torch.allclose(kernel, kernel.T) or (kernel.diagonal() - 1).abs().max() > 1e-6:
         raise DataError(f"a symmetric (n, n) kernel with ones on its diagonal is needed, got {tuple(kernel.shape)}; divide by the self-similarities")
     return _effective(torch.linalg.eigvalsh(kernel / len(kernel)), q)
 
 
-def _effective(shares: torch.Tensor, q: float) -> float:
-    """Exponential of the Rényi entropy of order q of shares that sum to 1."""
+def _require_order(q: float) -> None:
     if not q > 0:
         raise DataError(f"order q = {q} is not above 0; 1 is the usual one")
+
+
+def _effective(shares: torch.Tensor, q: float) -> float:
+    """Exponential of the Rényi entropy of order q of shares that sum to 1."""
     shares = shares[shares > 1e-14]  # below is rounding, which an order near 0 would count as items
     if q == 1:
         return float((-shares * shares.log()).sum().exp())
@@ -38,7 +42,7 @@ def _effective(shares: torch.Tensor, q: float) -> float:
 
 
 @dataclass(frozen=True)
-class Vendi(Metric):
+class Vendi(FeatureMetric):
     """Vendi score of the fake images, with the cosine of their features as similarity (Friedman & Dieng 2023).
 
     It counts how many different images the set is worth and grows with its size: read it beside the real images' own at the
@@ -53,10 +57,13 @@ class Vendi(Metric):
     alone = True
     limits = (1.0, float("inf"))
 
+    def __post_init__(self) -> None:
+        _require_order(self.q)
+
     def least(self, width: int) -> int:
         return 1
 
-    def compute(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+    def compare(self, real: torch.Tensor, fake: torch.Tensor) -> float:
         rows = two_sets(real, fake, least=1, single=True)[1].numpy().astype(np.float64)
         lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         rows /= np.where(lengths > 0, lengths, 1)[:, None]

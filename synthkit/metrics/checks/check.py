@@ -34,8 +34,9 @@ def check(
         like: real images that set the limits of every rule (at least 12; hundreds for limits worth trusting). Left out,
             only rules with absolute limits can fail: black, saturated, constant, out of the window, copies.
         organs: a fitted segmenter; adds the area and the place of each organ.
-        rules: rules of your own; one named as a standard rule stands in its place, such as Detail(low=-45).
-        duplicates: how copies within the cohort are found.
+        rules: rules of your own; one named as a standard rule stands in its place, such as Detail(low=-45) from
+            `synthkit.metrics.checks.detail`.
+        duplicates: how copies within the cohort are found, `Duplicates` from `synthkit.metrics.checks.duplicates`.
         seed: of the halves of `like` that the false-alarm rate is measured with.
     Returns:
         ImageChecks: `frame()`, `failing`, `passed()`, `shares()`, `limits`.
@@ -54,13 +55,14 @@ def check(
     near = duplicates.limits(None if real is None else real.neighbours())
     small = shrunk(cohort)
     features = Whitening.of(small if real is None else real.small)(small)
-    values["duplicate"], partner = copies(features, cohort.table["patient_id"].to_numpy(), same_integers(cohort), near)
+    first = same_integers(cohort)
+    values["duplicate"], partner = copies(features, cohort.table["patient_id"].to_numpy(), first, near)
     bounds = limits_frame(chosen, limits)
     origin = "given" if duplicates.correlation is not None else "real images" if real is not None else "absolute"
     bounds.loc[len(bounds)] = ("duplicate", -np.inf, near.correlation, origin)
     held_out = None if real is None else real.held_out(duplicates)
     notes = (*_notes(cohort, like, organs, bounds), *(_blind(chosen, real, limits) if real else ()), *cohort.notes)
-    return ImageChecks(cohort, chosen, values, partner, bounds, like, held_out, notes)
+    return ImageChecks(cohort, chosen, values, partner, partner == first, bounds, like, held_out, notes)
 
 
 def standard_rules(space: Space) -> tuple[Rule, ...]:

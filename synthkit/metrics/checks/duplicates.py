@@ -126,7 +126,8 @@ def copies(features: torch.Tensor, units: np.ndarray, exact: np.ndarray, near: N
         # Row by row, since whether an image counts depends on whether the ones before it were kept.
         for row in range(start, stop):
             if exact[row] != row:
-                value[row], partner[row] = 1.0, exact[row] if partner[exact[row]] < 0 else partner[exact[row]]
+                first = exact[row]
+                value[row], partner[row] = (1.0, first) if partner[first] < 0 else (value[first], partner[first])
                 continue
             alike = correlation[row - start, :row].masked_fill(~kept[:row], -2.0)
             close = alike.masked_fill(distance[row - start, :row] > near.distance, -2.0)

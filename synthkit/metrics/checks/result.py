@@ -9,7 +9,7 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.figures import interval_plot, picture_figure, plane
 from synthkit.core.intervals import wilson
 from synthkit.core.result import Section
-from synthkit.metrics.checks.limits import FEWEST, MARGIN, QUANTILE
+from synthkit.metrics.checks.limits import FEWEST, MARGIN, QUANTILE, Limits
 from synthkit.metrics.checks.rule import Rule
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class ImageChecks(Section):
         rules: what they were checked by.
         values: (N, rules + duplicate) measured values.
         partner: (N,) row of the kept image that each one is a copy of; -1 where it is none.
+        exact: (N,) whether the stored integers equal those of that image.
         limits: `rule`, `low`, `high`, `origin`; values outside fail.
         like: the real images that set the limits, or None.
         held_out: which real images fail limits that other patients set, one column per rule; None without `like`.
@@ -38,6 +39,7 @@ class ImageChecks(Section):
     rules: tuple[Rule, ...]
     values: pd.DataFrame
     partner: np.ndarray
+    exact: np.ndarray
     limits: pd.DataFrame
     like: Cohort | None
     held_out: pd.DataFrame | None
@@ -49,9 +51,8 @@ class ImageChecks(Section):
 
     def fails(self) -> pd.DataFrame:
         """(N, rules + duplicate) booleans: which image fails which rule."""
-        bounds = self.limits.set_index("rule")
-        broken = {rule.name: (self.values[rule.name] < bounds.loc[rule.name, "low"]) | (self.values[rule.name] > bounds.loc[rule.name, "high"])
-                  for rule in self.rules}  # fmt: skip
+        bounds = {row.rule: Limits(row.low, row.high, row.origin) for row in self.limits.itertuples()}
+        broken = {rule.name: bounds[rule.name].broken(self.values[rule.name].to_numpy()) for rule in self.rules}
         return pd.DataFrame({**broken, "duplicate": self.partner >= 0})
 
     def frame(self) -> pd.DataFrame:
@@ -75,7 +76,8 @@ class ImageChecks(Section):
         if self.partner[row] < 0:
             return words
         alike, other = self.values.loc[row, "duplicate"], self.cohort.table["image_id"][self.partner[row]]
-        return [*words, f"copy of {other}" if alike == 1 else f"near copy of {other} (correlation {alike:.3f}, over {bounds.loc['duplicate', 'high']:.3f})"]
+        near = f"near copy of {other} (correlation {alike:.3f}, over {bounds.loc['duplicate', 'high']:.3f})"
+        return [*words, f"copy of {other}" if self.exact[row] else near]
 
     def passed(self) -> Cohort:
         """The cohort without the failing images; its provenance records the rules, their limits, and how many were dropped."""
@@ -106,7 +108,7 @@ class ImageChecks(Section):
         rows = np.flatnonzero(fails.any(axis=1))
         if not len(rows):
             plain = self.shares().assign(metric="share failing").rename(columns={"rule": "group"})
-            return interval_plot(plain, title=f"{self.title} (red: real images, held out)")
+            return interval_plot(plain, title=f"{self.title} (red: real images, held out)", names=("these images", "held-out real images"))
         faults = np.array([self._fault(row, fails.columns[fails.loc[row].argmax()]) for row in rows])
         groups = {fault: rows[faults == fault] for fault in dict.fromkeys(faults)}
         each = max(2, min(COLUMNS, SHOWN // len(groups)))
@@ -143,5 +145,4 @@ def _share(failed: pd.Series | None) -> tuple[float, float, float, float]:
     if failed is None:
         return (np.nan,) * 4
     count = int(failed.sum())
-    low, high = wilson(count, len(failed))
-    return count / len(failed), max(0.0, low), min(1.0, high), len(failed)
+    return count / len(failed), *wilson(count, len(failed)), len(failed)

@@ -45,7 +45,9 @@ def radiomics(
         DataError: other shapes, pixels that are not finite, a mask without pixels (for textures, without two that touch), over 1,000 levels.
 
     Example:
-        table = sk.radiomics(cohort.images.raw())
+        from synthkit.metrics.radiomics import radiomics
+
+        table = radiomics(cohort.images.raw())
     Source:
         van Griethuysen et al. 2017, Cancer Research 77:e104; Zwanenburg et al. 2020 (IBSI), Radiology 295:328.
     """
