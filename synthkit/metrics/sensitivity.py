@@ -1,16 +1,13 @@
 """What a metric notices: known faults put into real images, in growing degree, against what it says of faultless ones."""
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 
 from synthkit.core.cohort import Cohort, require_disjoint
-from synthkit.core.intervals import wilson
 from synthkit.core.randomness import permutation
-from synthkit.core.result import Section
 from synthkit.core.schema import Category
 from synthkit.errors import DataError, SchemaError
 from synthkit.metrics.alike import require_alike
@@ -21,53 +18,12 @@ from synthkit.metrics.extractors import features
 from synthkit.metrics.features import Extractor, Features, described
 from synthkit.metrics.kernel import KID
 from synthkit.metrics.metric import ImageMetric, Metric
+from synthkit.metrics.noticed import Sensitivity, summary
 from synthkit.metrics.probe import fit_probe
 from synthkit.tasks.predictor import Predictor
 from synthkit.tasks.scoring import Reading
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 LEAST = 40
-SEEN = 3.0  # standard deviations of the faultless scores
-
-Sets = Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Sensitivity(Section):
-    """Which metric sees which fault.
-
-    Args:
-        rows: DataFrame corruption, degree, unit, metric, extractor, value, floor, z, n, splits. `value` is the mean over
-            random splits of the patients, `floor` the same without the fault, `z` how many standard deviations of the
-            faultless scores lie between the two, positive where the metric calls it worse.
-    """
-
-    title: str
-    rows: pd.DataFrame
-    notes: tuple[str, ...] = ()
-
-    def frame(self) -> pd.DataFrame:
-        return self.rows
-
-    def seen(self) -> pd.DataFrame:
-        """The least degree of each fault from which on z stays above 3, one row per metric; blank where it stays unseen."""
-        table = self.rows.pivot_table(index=["metric", "extractor"], columns="corruption", values="degree", aggfunc="min", sort=False).astype(object)
-        for (metric, extractor, corruption), part in self.rows.groupby(["metric", "extractor", "corruption"], sort=False):
-            late = part.loc[part["z"][::-1].cummin()[::-1] > SEEN, "degree"]
-            table.loc[(metric, extractor), corruption] = late.min() if len(late) else ""
-        return table.reset_index()
-
-    def figure(self) -> "Figure":
-        from synthkit.core.curves import curves
-
-        panels = {str(name): part for name, part in self.rows.groupby("corruption", sort=False)}
-        units = [part["unit"].iloc[0] for part in panels.values()]
-        return curves(panels, x="degree", y="z", line="metric", title=self.title, y_name="z: standard deviations of faultless scores", mark=SEEN, x_names=units)
-
-    def caveats(self) -> list[str]:
-        return list(self.notes)
 
 
 def sensitivity(
@@ -113,7 +69,7 @@ def sensitivity(
                 spoilt = fault.apply(other, degree, seed=seed + split)
                 shared = {"corruption": fault.name, "degree": degree, "unit": fault.unit, "n": min(len(half), len(spoilt))}
                 found += [{**shared, **score} for score in panel.scores(spoilt, seed=seed + split)]
-    rows = _summary(pd.DataFrame(found), splits)
+    rows = summary(pd.DataFrame(found), splits)
     missing = [metric.name for metric in taken if metric.name not in set(rows["metric"])]
     notes = [f"{len(real)} real images, {splits} random splits of the patients; the splits share images, so z is a rough guide."]
     notes += [f"{', '.join(missing)}: left out, more images are needed than a half holds."] if missing else []
@@ -165,20 +121,3 @@ def _within(x: torch.Tensor, y: torch.Tensor, real: pd.Series, fake: pd.Series) 
     pairs = [(np.flatnonzero(real == level), np.flatnonzero(fake == level)) for level in sorted(set(real.dropna()) & set(fake.dropna()))]
     values = [KID().compute(x[a], y[b]) for a, b in pairs if min(len(a), len(b)) > 1]
     return float(np.mean(values)) if values else float("nan")
-
-
-def _summary(found: pd.DataFrame, splits: int) -> pd.DataFrame:
-    rows = []
-    for (corruption, unit, metric, extractor), part in found.groupby(["corruption", "unit", "metric", "extractor"], sort=False):
-        clean = part.loc[part["degree"] == 0, "value"]
-        worse, n = 1 if part["better"].iloc[0] == "lower" else -1, int(part["n"].min())
-        spread = clean.std(ddof=1)
-        if part["share"].iloc[0]:
-            # A share of 1 in every split has no spread, and yet is not certain.
-            low, high = wilson(round(clean.mean() * n), n)
-            spread = max(spread, (high - low) / 4)
-        for degree, here in part.groupby("degree"):
-            z = worse * (here["value"].mean() - clean.mean()) / spread if spread > 0 else float("nan")
-            rows.append({"corruption": corruption, "degree": degree, "unit": unit, "metric": metric, "extractor": extractor,
-                         "value": here["value"].mean(), "floor": clean.mean(), "z": z, "n": int(here["n"].min()), "splits": splits})  # fmt: skip
-    return pd.DataFrame(rows)

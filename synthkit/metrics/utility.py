@@ -80,7 +80,7 @@ def utility(
         of the seeds, not of the training patients.
     Raises:
         LeakageError: a patient of `test` in `real` or `fake`.
-        DataError: other image sizes, a level of `test` that `real` or `fake` does not have, a budget in minutes.
+        DataError: other image sizes or windows, a level of `test` that `real` or `fake` does not have, a budget in minutes.
         SchemaError: a factor that a cohort lacks or declares otherwise.
 
     Example:
