@@ -304,6 +304,12 @@ def test_a_perfect_judge_finds_obedient_images_obedient_and_deaf_ones_deaf():
     assert seen["value"] < 0.75 and seen["low"] < 0.5 < seen["high"] and seen["floor"] == 1
 
 
+def test_a_factor_of_one_value_is_said_not_to_be_judged():
+    judge = Predictor.of(Brightness(), SCHEMA["lesion"], REAL)
+    scores = evaluate(real=REAL, fake=FAKE.where("lesion == 'present'"), judge=judge, extractor=eyes, metrics=KID())
+    assert "Adherence is not assessed for lesion: only one value was asked for." in scores.caveats()
+
+
 def test_a_level_of_few_images_is_not_judged():
     present = np.flatnonzero(FAKE.table["lesion"] == "present")
     few = FAKE[np.sort(np.concatenate([np.flatnonzero(FAKE.table["lesion"] == "absent"), present[:4]]))]

@@ -383,7 +383,10 @@ def test_radiomics_distance_of_known_descriptions():
 
 
 def test_radiomics_distance_sees_texture():
-    metric, images = FrechetRadiomicsDistance(), lambda seed, grain: 0.2 + grain * torch.from_numpy(np.random.default_rng(seed).normal(size=(40, 1, 16, 16)))
+    def images(seed: int, grain: float) -> torch.Tensor:
+        return (0.2 + grain * torch.from_numpy(np.random.default_rng(seed).normal(size=(40, 1, 16, 16)))).clamp(-1, 1)
+
+    metric = FrechetRadiomicsDistance()
     real = images(0, 0.2)
     scores = [metric.compute(real, images(1, grain)) for grain in (0.2, 0.3, 0.4)]
     assert scores == sorted(scores) and metric.compute(real, real.clone()) < 1e-6 < scores[0] < scores[1] / 2
@@ -391,3 +394,16 @@ def test_radiomics_distance_sees_texture():
     assert metric.compute(torch.zeros(4, 1, 8, 8), torch.zeros(5, 1, 8, 8)) == 0
     with pytest.raises(DataError, match="bring both to one shape"):
         metric.compute(real, real[..., :8])
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "message"),
+    [
+        (torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8), None, r"images in \[-1, 1\] have one or two grey levels; give raw intensities"),
+        ([[1, 2]], None, "images: a tensor or an array is needed, got list"),
+        (torch.rand(1, 1, 8, 8) * 255, {"lungs": torch.ones(1, 8, 8, dtype=torch.bool)}, "masks: a tensor or an array is needed, got dict"),
+    ],
+)
+def test_what_is_no_image_of_grey_levels_is_refused(images, masks, message):
+    with pytest.raises(DataError, match=message):
+        radiomics(images, masks)

@@ -180,3 +180,8 @@ def test_histogram_distance_equals_scipy_on_pixels_of_eight_bits():
     a, b = rng.integers(0, 256, (5, 1, 9, 9)), rng.integers(30, 200, (7, 1, 9, 9))
     ours = HistogramDistance().compute(*(torch.from_numpy(part / 127.5 - 1) for part in (a, b)))
     assert ours == pytest.approx(wasserstein_distance(a.ravel() / 255, b.ravel() / 255), rel=1e-9)
+
+
+def test_raw_intensities_are_refused_by_metrics_of_images():
+    with pytest.raises(DataError, match=r"images in \[-1, 1\] are needed"):
+        MSSSIM().compute(torch.full((3, 1, 16, 16), 200.0), torch.zeros(3, 1, 16, 16))

@@ -20,7 +20,7 @@ ENOUGH = 1_000
 LEAST = 12  # images of a group on either side
 
 Judge = Cohort | Predictor | Phantom
-MEANING = "Adherence: a predictor trained on the judge patients; `floor` holds its own score on real test images, the most a generator can reach."
+MEANING = "Adherence: a predictor's score; `floor` holds its own score on real test images, what images as plain as these can reach."
 SAYINGS = {
     ABOVE: "Adherence is surely above the judge's own score on real images for {}: the generator draws it more plainly than it looks in real patients.",
     BELOW: "Adherence is surely below the judge's own score on real images for {}: not all that was asked for can be seen.",

@@ -69,6 +69,8 @@ def evaluate(
     if judge is not None:
         looks = eyes[0] if extractor is not None or not isinstance(judge, Cohort) else judge_eyes(judge, learn if train is not None else None)
         obedience, more = adherence(judge, real=real, fake=fake, eyes=looks, seed=seed, by=by)
+        same = [name for name in fake.schema.names if name in real.schema and fake.table[name].nunique() == 1 < real.table[name].nunique()]
+        more += [f"Adherence is not assessed for {', '.join(same)}: only one value was asked for."] if same else []
         rows, notes = rows + [_rough(row) for row in obedience], notes + more
     title = f"Quality of {fake.provenance.source} against {real.provenance.source}"
     return Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)))

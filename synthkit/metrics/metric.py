@@ -10,6 +10,8 @@ from synthkit.core.randomness import permutation
 from synthkit.errors import DataError
 from synthkit.metrics.naming import setting_name
 
+BEYOND = 1.01  # what rounding may leave outside [-1, 1]
+
 
 class Metric(ABC):
     """A distance or share between a real and a fake set; concrete ones are frozen dataclasses of a `FeatureMetric` or an `ImageMetric`.
@@ -89,6 +91,8 @@ def two_sets(
             raise DataError(f"{name}: the {'images' if images else 'features'} hold NaN or infinite values; check the extractor and the images")
         few_bits = images or single and rows.is_floating_point() and rows.itemsize <= 4
         sets.append(rows.to(rows.device if images else "cpu", torch.float32 if few_bits else torch.float64))
+    if images and max(float(rows.abs().max()) for rows in sets) > BEYOND:
+        raise DataError("images in [-1, 1] are needed, as cohort.images gives them; bring raw intensities there first")
     if images and sets[0].shape[1:] != sets[1].shape[1:]:
         raise DataError(f"real images are {tuple(sets[0].shape[1:])} and fake ones {tuple(sets[1].shape[1:])}; bring both to one shape")
     if sets[0].shape[1] != sets[1].shape[1]:

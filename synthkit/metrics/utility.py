@@ -98,7 +98,7 @@ def utility(
 
 
 def _seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    given = tuple(int(seed) for seed in seeds)
+    given = (seeds,) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
     if not given or len(set(given)) < len(given):
         raise DataError(f"seeds={given}: give distinct whole numbers, three or more for a verdict")
     return given

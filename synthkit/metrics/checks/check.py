@@ -83,6 +83,9 @@ def _rules(space: Space, organs: OrganFinder | None, own: Sequence[Rule]) -> tup
 
 
 def _require_fit(cohort: Cohort, like: Cohort | None, organs: OrganFinder | None) -> None:
+    for name, given, kind in (("cohort", cohort, Cohort), ("like", like, Cohort), ("organs", organs, OrganFinder)):
+        if given is not None and not isinstance(given, kind):
+            raise DataError(f"{name}: a {kind.__name__} is needed, got {type(given).__name__}" + ("; fit it first" if name == "organs" else ""))
     if not len(cohort):
         raise DataError("the cohort is empty: there is no image to check")
     if organs is not None:
