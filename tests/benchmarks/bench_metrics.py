@@ -117,7 +117,7 @@ def radiomics(args: argparse.Namespace) -> pd.DataFrame:
     from synthkit.phantoms.chest import ChestPhantom
 
     torch.set_num_threads(1)
-    images = torch.from_numpy(ChestPhantom(size=64).cohort(64, seed=0).images.raw()).to(torch.uint8)
+    images = ((ChestPhantom(size=64).cohort(64, seed=0).images.tensor() + 1) * 127.5).round().to(torch.uint8)
     table_of(images)
     rates = []
     for _ in range(args.rounds):
