@@ -49,6 +49,16 @@ def curves(
             listed.add(name)
         if mark is not None:
             figure.add_hline(y=float(squeeze(mark)), line_dash="dot", line_color="#888888", **place)
+    _label(figure, panels, x, x_names, columns, wide=wide, log_x=log_x)
+    figure.update_yaxes(title_text=y_name, col=1)
+    figure.update_layout(title=title, template="plotly_white", height=110 + HEIGHT * rows, margin=dict(l=60, t=80, b=40), legend_tracegroupgap=0)
+    return figure
+
+
+def _label(
+    figure: "Figure", panels: Mapping[str, pd.DataFrame], x: str, x_names: Sequence[str], columns: int, *, wide: bool, log_x: bool
+) -> None:  # fmt: skip
+    """The ticks and titles of the axes."""
     if wide:
         ticks = [-1000, -100, -10, -3, -1, 0, 1, 3, 10, 100, 1000]
         figure.update_yaxes(tickvals=np.arcsinh(ticks), ticktext=[f"{tick:,}" for tick in ticks])
@@ -57,9 +67,6 @@ def curves(
     if log_x:
         occur = sorted({value for part in panels.values() for value in part[x]})
         figure.update_xaxes(type="log", tickvals=occur, ticktext=[f"{value:g}" for value in occur])
-    figure.update_yaxes(title_text=y_name, col=1)
-    figure.update_layout(title=title, template="plotly_white", height=110 + HEIGHT * rows, margin=dict(l=60, t=80, b=40), legend_tracegroupgap=0)
-    return figure
 
 
 def _band(x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> "Scatter":

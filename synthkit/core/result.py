@@ -44,11 +44,12 @@ class Section(ABC):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Scores(Section):
-    """Scores of a synthetic cohort: value, 95 % interval, n, and the real-against-real floor beside each.
+class Tabled(Section):
+    """A section whose numbers are one table; subclasses draw it.
 
     Args:
-        rows: DataFrame with the columns of `SCORE_COLUMNS`; those that are missing stay empty.
+        rows: the table.
+        notes: the caveats.
     """
 
     title: str
@@ -56,7 +57,22 @@ class Scores(Section):
     notes: tuple[str, ...] = ()
 
     def frame(self) -> pd.DataFrame:
-        return self.rows.reindex(columns=[*SCORE_COLUMNS])
+        return self.rows
+
+    def caveats(self) -> list[str]:
+        return list(self.notes)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(Tabled):
+    """Scores of a synthetic cohort: value, 95 % interval, n, and the real-against-real floor beside each.
+
+    Args:
+        rows: DataFrame with the columns of `SCORE_COLUMNS`; those that are missing stay empty.
+    """
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", self.rows.reindex(columns=[*SCORE_COLUMNS]))
 
     def figure(self) -> "Figure":
         from synthkit.core.figures import interval_plot
@@ -68,30 +84,17 @@ class Scores(Section):
         eye = frame["extractor"].astype(str).str.split(" (", regex=False).str[0]
         return interval_plot(frame.assign(metric=frame["metric"].where(~several, frame["metric"] + " · " + eye)), title=self.title, names=MARKS)
 
-    def caveats(self) -> list[str]:
-        return list(self.notes)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Measured(Section):
+class Measured(Tabled):
     """Plain measured values as a section.
 
     Args:
         rows: DataFrame with the columns measure, value, low, high, n.
     """
 
-    title: str
-    rows: pd.DataFrame
-    notes: tuple[str, ...] = ()
-
-    def frame(self) -> pd.DataFrame:
-        return self.rows
-
     def figure(self) -> "Figure":
         from synthkit.core.figures import interval_plot
 
         plain = self.rows.assign(metric="", group=self.rows["measure"], floor=float("nan"))
         return interval_plot(plain, title=self.title)
-
-    def caveats(self) -> list[str]:
-        return list(self.notes)

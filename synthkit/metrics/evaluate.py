@@ -36,12 +36,8 @@ def evaluate(
         metrics: of features (`sk.KID()`) or of images (`sk.SpectrumDistance()`); None takes all that fit the size of the images.
         extractor: the eye or, in a list, several: "encoder" (the default: a small network trained on `train`, else on `real`),
             "radiomics", a name such as "timm:resnet18" or the file of a network (see `synthkit.metrics.pretrained`), or any callable
-            or module from images to (N, d) features.
+            or module from images to (N, d) features. Teaching the encoder takes most of the time; it is kept for the next.
         seed: of resampling.
-
-    With 200 images a side it takes about a minute on two cores, most of it for the encoder, which is kept for the next time;
-    extractor="radiomics" needs none.
-
     Returns:
         Scores, one row per metric, extractor and group: value, 95 % interval, n, and `floor` with its interval, the same metric
         between `real` and other real patients at the same n: those of `judge` or, where they are too few, a part of `train`,
@@ -67,13 +63,17 @@ def evaluate(
     rows = list(_rows(taken, eyes, cohorts, comparisons, seed))
     notes = [*_notes(train, judge, other), *doubts(cohorts | ({"train": train} if train is not None else {})), *notes, *real.notes, *fake.notes]
     if judge is not None:
-        looks = eyes[0] if extractor is not None or not isinstance(judge, Cohort) else judge_eyes(judge, learn if train is not None else None)
+        own = extractor is not None or not isinstance(judge, Cohort)
+        looks = eyes[0] if own else judge_eyes(judge, None if train is None else learn)
         obedience, more = adherence(judge, real=real, fake=fake, eyes=looks, seed=seed, by=by)
-        same = [name for name in fake.schema.names if name in real.schema and fake.table[name].nunique() == 1 < real.table[name].nunique()]
-        more += [f"Adherence is not assessed for {', '.join(same)}: only one value was asked for."] if same else []
-        rows, notes = rows + [_rough(row) for row in obedience], notes + more
+        rows, notes = rows + [_rough(row) for row in obedience], [*notes, *more, *_constant(real, fake)]
     title = f"Quality of {fake.provenance.source} against {real.provenance.source}"
     return Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)))
+
+
+def _constant(real: Cohort, fake: Cohort) -> list[str]:
+    same = [name for name in fake.schema.names if name in real.schema and fake.table[name].nunique() == 1 < real.table[name].nunique()]
+    return [f"Adherence is not assessed for {', '.join(same)}: only one value was asked for."] if same else []
 
 
 def _rough(row: dict[str, object]) -> dict[str, object]:

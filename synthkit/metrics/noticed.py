@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from synthkit.core.intervals import wilson
-from synthkit.core.result import Section
+from synthkit.core.result import Tabled
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -14,7 +14,7 @@ SEEN = 3.0  # standard deviations of the faultless scores
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Sensitivity(Section):
+class Sensitivity(Tabled):
     """Which metric sees which fault.
 
     Args:
@@ -22,13 +22,6 @@ class Sensitivity(Section):
             random splits of the patients, `floor` the same without the fault, `z` how many standard deviations of the
             faultless scores lie between the two, positive where the metric calls it worse.
     """
-
-    title: str
-    rows: pd.DataFrame
-    notes: tuple[str, ...] = ()
-
-    def frame(self) -> pd.DataFrame:
-        return self.rows
 
     def seen(self) -> pd.DataFrame:
         """The least degree of each fault from which on z stays above 3, one row per metric; blank where it stays unseen."""
@@ -44,9 +37,6 @@ class Sensitivity(Section):
         panels = {str(name): part for name, part in self.rows.groupby("corruption", sort=False)}
         units = [part["unit"].iloc[0] for part in panels.values()]
         return curves(panels, x="degree", y="z", line="metric", title=self.title, y_name="z: standard deviations of faultless scores", mark=SEEN, x_names=units)
-
-    def caveats(self) -> list[str]:
-        return list(self.notes)
 
 
 def summary(found: pd.DataFrame, splits: int) -> pd.DataFrame:

@@ -37,20 +37,14 @@ def sensitivity(
         train: further real patients, one half for the encoder and one for a judge of `factor`.
         factor: a category; one of its levels is dropped, KID is also taken within its levels, and the judge scores it.
         metrics, extractor: as of `sk.evaluate`, but one extractor.
-        corruptions: faults to try; by default blur, noise, duplicates and, where there is a factor, mode dropping and shuffled labels.
+        corruptions: faults to try; by default blur, noise, copies and, where there is a factor, mode dropping and shuffled labels.
         splits: random splits of the patients.
     Raises:
         DataError: fewer than 40 images, or fewer than 3 splits.
         SchemaError: a factor that is not a category with two levels in `real`.
         LeakageError: a patient in both real and train.
     """
-    if len(real) < LEAST:
-        raise DataError(f"{len(real)} images cannot show what a metric notices; at least {LEAST} are needed")
-    if splits < 3:
-        raise DataError(f"splits={splits} cannot show how faultless scores scatter; at least 3 are needed")
-    if train is not None:
-        require_alike("real", {"real": real, "train": train})
-        require_disjoint(real, train, names=("real", "train"))
+    _require(real, train, splits)
     level = None if factor is None else _rarer(real, factor)
     if corruptions is None:
         asked = () if factor is None else (ModeDropping(factor, level), LabelShuffling())
@@ -74,6 +68,16 @@ def sensitivity(
     notes = [f"{len(real)} real images, {splits} random splits of the patients; the splits share images, so z is a rough guide."]
     notes += [f"{', '.join(missing)}: left out, more images are needed than a half holds."] if missing else []
     return Sensitivity(f"What each metric notices, on {real.provenance.source}", rows, tuple(notes))
+
+
+def _require(real: Cohort, train: Cohort | None, splits: int) -> None:
+    if len(real) < LEAST:
+        raise DataError(f"{len(real)} images cannot show what a metric notices; at least {LEAST} are needed")
+    if splits < 3:
+        raise DataError(f"splits={splits} cannot show how faultless scores scatter; at least 3 are needed")
+    if train is not None:
+        require_alike("real", {"real": real, "train": train})
+        require_disjoint(real, train, names=("real", "train"))
 
 
 def _rarer(real: Cohort, factor: str) -> str:

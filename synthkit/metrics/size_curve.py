@@ -10,7 +10,7 @@ import torch
 
 from synthkit.core.cohort import Cohort, require_disjoint
 from synthkit.core.randomness import permutation
-from synthkit.core.result import Section
+from synthkit.core.result import Tabled
 from synthkit.errors import DataError
 from synthkit.metrics.alike import in_order, require_alike
 from synthkit.metrics.extractors import features
@@ -28,7 +28,7 @@ BETWEEN = "real against real"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SizeCurve(Section):
+class SizeCurve(Tabled):
     """Scores at several n.
 
     Args:
@@ -36,21 +36,11 @@ class SizeCurve(Section):
             low and high the range that 95 % of single subsets of that n fall into (mean ± 1.96 SD).
     """
 
-    title: str
-    rows: pd.DataFrame
-    notes: tuple[str, ...] = ()
-
-    def frame(self) -> pd.DataFrame:
-        return self.rows
-
     def figure(self) -> "Figure":
         from synthkit.core.curves import curves
 
         panels = {str(metric): part for metric, part in self.rows.groupby("metric", sort=False)}
         return curves(panels, x="n", y="value", line="compared", title=self.title, wide=False, log_x=True, x_names=["images a side"] * len(panels))
-
-    def caveats(self) -> list[str]:
-        return list(self.notes)
 
 
 def size_curve(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from synthkit.core.budget import Budget, Steps, resolve
 from synthkit.core.cohort import Cohort
-from synthkit.core.result import Section
+from synthkit.core.result import Tabled
 from synthkit.errors import DataError
 from synthkit.metrics.arms import BASELINE, MIXED, SYNTHETIC, Arms, prepared
 from synthkit.metrics.paired import Paired, verdict
@@ -26,7 +26,7 @@ COLUMNS = ("factor", "arm", "measure", "value", "low", "high", "difference", "di
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Utility(Section):
+class Utility(Tabled):
     """What classifiers learnt from synthetic images is worth on real patients, beside the same classifiers learnt from real ones.
 
     Args:
@@ -34,13 +34,6 @@ class Utility(Section):
             arm with its own, images, seeds, steps and a verdict.
         notes: what must be said beside them.
     """
-
-    title: str
-    rows: pd.DataFrame
-    notes: tuple[str, ...] = ()
-
-    def frame(self) -> pd.DataFrame:
-        return self.rows
 
     def figure(self) -> "Figure":
         """Each arm with its interval (the real-only arm as a red mark), and below its difference to that arm (zero as the mark)."""
@@ -52,9 +45,6 @@ class Utility(Section):
         ends = {"value": paired["difference"], "low": paired["diff_low"], "high": paired["diff_high"]}
         paired = paired.assign(metric="Difference in " + paired["metric"], floor=0.0, **ends)
         return interval_plot(pd.concat([values, paired]), title=self.title, names=NAMES)
-
-    def caveats(self) -> list[str]:
-        return list(self.notes)
 
 
 def utility(
