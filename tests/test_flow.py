@@ -7,6 +7,7 @@ from toys import SCHEMA, toy_cohort
 
 from synthkit.generators.diffusion import Diffusion, FlowNetwork
 from synthkit.generators.flow import integrate, interpolate, stratified_times
+from synthkit.nets.hiding import Hiding
 from synthkit.nets.network import Batch
 from synthkit.nets.unet import UNet
 
@@ -67,22 +68,20 @@ def test_times_fall_one_into_each_stratum(draw):
 
 
 def test_factors_are_hidden_whole_in_a_share_of_the_images_and_every_number_of_them():
-    network = FlowNetwork(torch.nn.Identity(), shape=(1, 2, 2), blocks=SCHEMA.blocks(), steps=1, drop=0.4)
     code = torch.ones(8000, SCHEMA.width)
-    hidden = network.hide(Batch(torch.zeros(8000, 1, 2, 2), code, torch.Generator().manual_seed(0)))
+    hidden = Hiding(tuple(SCHEMA.blocks()), drop=0.4)(Batch(torch.zeros(8000, 1, 2, 2), code, torch.Generator().manual_seed(0)))
     blocks = torch.stack([hidden[:, block].mean(1) for block in SCHEMA.blocks()], 1)
     assert set(blocks.unique().tolist()) == {0.0, 1.0}, "a factor is hidden whole or not at all"
     # A uniform rate makes every number of hidden factors, 0 to 4, equally frequent among the 40 %.
     counts = torch.bincount((1 - blocks).sum(1).long(), minlength=5) / 8000
     assert counts.tolist() == pytest.approx([0.6 + 0.08, 0.08, 0.08, 0.08, 0.08], abs=0.015)
     assert (1 - blocks.mean(0)).tolist() == pytest.approx([0.2] * 4, abs=0.02), "no factor more often than another"
-    network.drop = 0.0
-    assert torch.equal(network.hide(Batch(torch.zeros(8000, 1, 2, 2), code, torch.Generator())), code)
+    assert torch.equal(Hiding(tuple(SCHEMA.blocks()), drop=0.0)(Batch(torch.zeros(8000, 1, 2, 2), code, torch.Generator())), code)
 
 
 def test_the_loss_of_the_true_velocity_is_the_closed_form():
     """With v = 0 the loss is E|x - noise|² = x² + 1."""
-    network = FlowNetwork(Zero(), shape=(1, 32, 32), blocks=[], steps=1, drop=0.1)
+    network = FlowNetwork(Zero(), shape=(1, 32, 32), hiding=Hiding((), 0.1), steps=1)
     x = torch.full((64, 1, 32, 32), 0.5)
     loss = network.training_step(Batch(x, torch.zeros(64, 0), torch.Generator().manual_seed(0)))
     assert float(loss) == pytest.approx(1.25, abs=0.02)

@@ -45,7 +45,7 @@ def toy_cohort(count: int = 24, *, size: tuple[int, ...] = (16, 16), seed: int =
     return Cohort.of(space.to_raw(torch.from_numpy(images)), table, schema=SCHEMA, space=space, provenance=Provenance("real", "toy", licence="CC0"))
 
 
-class Shift(EditableNetwork):
+class Shift(EditableNetwork, Trainable):
     """Adds the finding's brightness to z, so that edits and round trips are exact up to rounding."""
 
     def __init__(self, shape: tuple[int, ...], strength: float = 1.0):

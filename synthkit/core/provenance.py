@@ -11,6 +11,7 @@ import numpy as np
 from synthkit.errors import DataError
 
 KINDS = ("real", "synthetic", "edited", "mixed")
+PATIENT_BYTES = 8
 
 
 def canonical(data: Any) -> bytes:
@@ -21,6 +22,11 @@ def canonical(data: Any) -> bytes:
 def digest(data: bytes) -> str:
     """sha256 of some bytes, in hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+def patient_digest(patient_id: str) -> str:
+    """A short digest (8 bytes, hex) by which a patient is known again; whoever knows the id can compute it, so it hides nothing."""
+    return digest(patient_id.encode())[: 2 * PATIENT_BYTES]
 
 
 def pixel_digest(raw: np.ndarray) -> str:

@@ -15,15 +15,22 @@ from synthkit.nets.network import Network
 
 if TYPE_CHECKING:
     from synthkit.generators.generator import Generator
+    from synthkit.generators.stages import Stage
 
 RECIPES: dict[str, type["Recipe"]] = {}
 
 
 @dataclass(frozen=True)
 class Recipe(ABC):
-    """Settings of one generator family; `fit` answers a Generator. All fields are plain values, so a recipe is JSON."""
+    """Settings of one generator family; `fit` answers a Generator. All fields are plain values, so a recipe is JSON.
+
+    Attributes:
+        budgets: steps by name.
+        sampling: names of the fields that may be changed after the fit.
+    """
 
     budgets: ClassVar[Mapping[str, int]] = {"smoke": 20, "lesson": 2_500, "full": 60_000}
+    sampling: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         RECIPES[cls.__name__] = cls
@@ -31,6 +38,10 @@ class Recipe(ABC):
     @abstractmethod
     def network(self, schema: Schema, space: Space) -> Network:
         """An untrained network for images of this space, conditioned by this schema."""
+
+    @abstractmethod
+    def stages(self, network: Network, schema: Schema, space: Space) -> "tuple[Stage, ...]":
+        """What is trained one after another, so that the network is ready in the end."""
 
     @property
     @abstractmethod
@@ -52,7 +63,7 @@ class Recipe(ABC):
 
     def fit(
         self, train: Cohort, *, valid: Cohort | None = None, budget: Budget = "lesson", seed: int = 0,
-        run: str | Path | None = None, devices: int = 1, balance: str | None = None,
+        run: str | Path | None = None, devices: int = 1, balance: str | None = None, start: "Generator | None" = None,
     ) -> "Generator":  # fmt: skip
         """Train on a cohort.
 
@@ -64,31 +75,37 @@ class Recipe(ABC):
             run: folder for checkpoints; an interrupted run found there is resumed.
             devices: GPUs, or processes on a CPU.
             balance: a factor whose levels are drawn equally often.
+            start: a generator of the same network whose weights to go on from; see `Generator.fine_tune`.
         Raises:
-            FitError: too few images, no room in memory, a run folder of other settings.
-            LeakageError: a patient in both train and valid.
+            FitError: too few images, no room in memory, a run folder of other settings, a `start` that does not fit.
+            LeakageError: a patient in both train and valid, or valid patients whom `start` learnt from.
         """
         import torch
 
         from synthkit.generators.generator import Generator
+        from synthkit.generators.stages import run_stages
         from synthkit.training.data import TrainingData, balance_weights
         from synthkit.training.plan import Plan
-        from synthkit.training.trainer import train as run_plan
 
         if valid is not None:
             require_disjoint(train, valid, names=("train", "valid"))
+            if start is not None:
+                start.require_unseen(valid)
         chosen = resolve(budget, self.budgets)
-        data_digest = cohort_digest(train)
-        identity = {"recipe": self.to_json(), "seed": seed, "budget": f"{type(chosen).__name__}({chosen.count})", "data": data_digest, "balance": balance}
+        identity = {"recipe": self.to_json(), "seed": seed, "budget": f"{type(chosen).__name__}({chosen.count})", "data": cohort_digest(train),
+                    "balance": balance, **({"start": start.weights_digest()} if start else {})}  # fmt: skip
         weights = balance_weights(train, balance) if balance else None
         data = TrainingData(train, train.schema.encode(train.table), batch_size=self.batch_size, seed=seed, weights=weights)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = self.network(train.schema, train.space)
+            if start is not None:
+                start.give_weights(network, train)
+            stages = self.stages(network, train.schema, train.space)
         plan = Plan(chosen, seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, run=Path(run) if run else None,
                     identity=identity, devices=devices, title=f"{type(self).__name__} on {train.provenance.source}")  # fmt: skip
-        outcome = run_plan(network, data, plan)
-        return Generator.fitted(self, network, train, valid=valid, outcome=outcome, identity=identity)
+        outcome = run_stages(stages, data, plan)
+        return Generator.fitted(self, network, train, valid=valid, start=start, outcome=outcome, identity=identity)
 
 
 def cohort_digest(cohort: Cohort) -> str:

@@ -2,9 +2,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from synthkit.core.files import checked, put, read_manifest, sweep, write_manifest
+from synthkit.core.provenance import PATIENT_BYTES
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import StoreError
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from synthkit.generators.generator import Generator
 
 MANIFEST = "generator.json"
-FORMAT = 1
+FORMAT = 2
+PATIENTS = "trained_on.patients"  # a tensor beside the weights: 8 bytes per patient
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 
 
@@ -28,6 +31,8 @@ def save(generator: "Generator", folder: Path, *, half: bool) -> Path:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.trained.state_dict().items()}
     if half:
         weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    digests = np.frombuffer(bytes.fromhex("".join(sorted(generator.patients))), np.uint8)
+    weights[PATIENTS] = torch.from_numpy(digests.reshape(-1, PATIENT_BYTES).copy())
     folder.mkdir(parents=True, exist_ok=True)
     entry = put(folder, "weights", ".safetensors", to_bytes(weights))
     manifest = {
@@ -53,10 +58,13 @@ def load(folder: Path) -> "Generator":
     schema, space = Schema.from_json(manifest["schema"]), Space.from_json(manifest["space"])
     recipe = Recipe.from_json(manifest["recipe"])
     network = recipe.network(schema, space)
-    network.load_state_dict({name: t.float() for name, t in from_bytes(checked(folder, manifest["weights"]).read_bytes()).items()})
+    tensors = from_bytes(checked(folder, manifest["weights"]).read_bytes())
+    patients = frozenset(row.tobytes().hex() for row in tensors.pop(PATIENTS).numpy())
+    kept = network.state_dict()
+    network.load_state_dict({name: t.to(kept[name].dtype) if name in kept else t for name, t in tensors.items()})
     layout = torch.channels_last if space.dims == 2 else torch.channels_last_3d
     network.to("cuda" if torch.cuda.is_available() else "cpu", memory_format=layout).requires_grad_(False).eval()
-    return Generator(recipe, network, schema, space, Card.from_json(manifest["card"]))
+    return Generator(recipe, network, schema, space, Card.from_json(manifest["card"]), patients)
 
 
 def pretrained(name: str) -> "Generator":

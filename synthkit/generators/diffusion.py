@@ -1,7 +1,7 @@
 """Conditional diffusion by flow matching: one straight path from noise to image, factors as condition."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -12,7 +12,9 @@ from synthkit.core.space import Space
 from synthkit.errors import FitError
 from synthkit.generators.base import Recipe
 from synthkit.generators.flow import integrate, interpolate, stratified_times
-from synthkit.nets.network import Batch, EditableNetwork
+from synthkit.generators.stages import Stage
+from synthkit.nets.hiding import Hiding
+from synthkit.nets.network import Batch, EditableNetwork, Network, Trainable
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Diffusion(Recipe):
         gen = sk.Diffusion().fit(train, budget="lesson", seed=0)
     """
 
+    sampling: ClassVar[tuple[str, ...]] = ("steps",)
     steps: int = 12
     drop: float = 0.3
     backbone: str = "synthkit.nets.unet:UNet"
@@ -41,34 +44,28 @@ class Diffusion(Recipe):
         if self.steps < 1 or not 0 <= self.drop < 1:
             raise FitError(f"Diffusion(steps={self.steps}, drop={self.drop}): steps must be 1 or more and drop in 0..1")
 
-    def network(self, schema: Schema, space: Space) -> EditableNetwork:
+    def network(self, schema: Schema, space: Space) -> "FlowNetwork":
         velocity = class_at(self.backbone, nn.Module)(channels=len(space.channels), size=space.size, condition_width=schema.width, **self.options)
-        return FlowNetwork(velocity, shape=space.shape, blocks=schema.blocks(), steps=self.steps, drop=self.drop)
+        return FlowNetwork(velocity, shape=space.shape, hiding=Hiding(tuple(schema.blocks()), self.drop), steps=self.steps)
+
+    def stages(self, network: Network, schema: Schema, space: Space) -> tuple[Stage, ...]:
+        return (Stage("flow", network),)
 
 
-class FlowNetwork(EditableNetwork):
+class FlowNetwork(EditableNetwork, Trainable):
     """A velocity network with its loss and its ordinary differential equation in both directions."""
 
-    def __init__(self, velocity: nn.Module, *, shape: tuple[int, ...], blocks: list[slice], steps: int, drop: float):
+    def __init__(self, velocity: nn.Module, *, shape: tuple[int, ...], hiding: Hiding, steps: int):
         super().__init__()
-        self.velocity, self.shape, self.blocks, self.steps, self.drop = velocity, shape, blocks, steps, drop
+        self.velocity, self.shape, self.hiding, self.steps = velocity, shape, hiding, steps
+        self.evaluations = 2 * steps
 
     def training_step(self, batch: Batch) -> torch.Tensor:
         """Mean squared error of the velocity at stratified times, factors hidden now and then."""
         noise = batch.normal_like()
         t = stratified_times(len(batch.x), batch.uniform(1))
-        predicted = self.velocity(interpolate(noise, batch.x, t), t, self.hide(batch))
+        predicted = self.velocity(interpolate(noise, batch.x, t), t, self.hiding(batch))
         return (predicted.float() - (batch.x - noise)).square().mean()
-
-    def hide(self, batch: Batch) -> torch.Tensor:
-        """The condition, with a random subset of the factors set to "missing" in a share of the images."""
-        if not self.blocks:
-            return batch.c
-        # All sizes of subset alike, and most images complete: a fixed rate for each of twenty factors would leave hardly one complete.
-        rate = batch.uniform(len(batch.c), 1) * (batch.uniform(len(batch.c), 1) < self.drop)
-        keep = (batch.uniform(len(batch.c), len(self.blocks)) >= rate).float()
-        widths = torch.tensor([block.stop - block.start for block in self.blocks], device=batch.c.device, dtype=torch.long)
-        return batch.c * keep.repeat_interleave(widths, 1)
 
     def latent_shape(self) -> tuple[int, ...]:
         return self.shape

@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 import torch
 
+from synthkit.core.budget import Budget
 from synthkit.core.cohort import Cohort
 from synthkit.core.pixels import Pixels
-from synthkit.core.provenance import Provenance, canonical, digest
+from synthkit.core.provenance import Provenance, canonical, digest, patient_digest
 from synthkit.core.randomness import normal
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
-from synthkit.errors import AbilityError, DataError, SchemaError
+from synthkit.errors import AbilityError, DataError, FitError, LeakageError, SchemaError
 from synthkit.generators.base import Recipe
 from synthkit.generators.card import Card
-from synthkit.nets.network import EditableNetwork, Network
+from synthkit.nets.network import EditableNetwork, Network, Trainable
 
 if TYPE_CHECKING:
     from synthkit.training.plan import Outcome
@@ -38,6 +39,7 @@ class Generator:
         schema: the factors it is conditioned by.
         space: the images it makes.
         card: what it was trained on and how.
+        patients: digests of those it learnt from (`patient_digest`), so that they can be refused where unseen ones are needed.
     """
 
     recipe: Recipe
@@ -45,9 +47,12 @@ class Generator:
     schema: Schema
     space: Space
     card: Card
+    patients: frozenset[str] = frozenset()
 
     @staticmethod
-    def fitted(recipe: Recipe, network: Network, train: Cohort, *, valid: Cohort | None, outcome: "Outcome", identity: dict[str, Any]) -> "Generator":
+    def fitted(
+        recipe: Recipe, network: Network, train: Cohort, *, valid: Cohort | None, start: "Generator | None", outcome: "Outcome", identity: dict[str, Any]
+    ) -> "Generator":
         """Put a finished run together (called by `Recipe.fit`)."""
         origin = train.provenance
         trained_on = {
@@ -58,10 +63,68 @@ class Generator:
             "budget": identity["budget"], "seed": identity["seed"], "balance": identity["balance"], "steps": outcome.steps,
             "images seen": outcome.images_seen, "seconds": round(outcome.seconds, 1), "precision": outcome.precision, "losses": outcome.losses,
         }  # fmt: skip
-        if valid is not None:
+        if valid is not None and isinstance(network, Trainable):
             training["validation loss"] = validation_loss(network, train.schema, valid)
         name = f"{type(recipe).__name__.lower()} on {origin.source}"
-        return Generator(recipe, network, train.schema, train.space, Card(name, trained_on, training))
+        patients = frozenset(map(patient_digest, train.table["patient_id"].unique()))
+        if start is not None:
+            training["started from"] = {"generator": start.card.name, "weights": identity["start"], "trained_on": start.card.trained_on}
+            name, patients = f"{start.card.name}, then {name}", patients | start.patients
+        return Generator(recipe, network, train.schema, train.space, Card(name, trained_on, training), patients)
+
+    def fine_tune(
+        self, train: Cohort, *, budget: Budget = "500 steps", seed: int = 0, run: str | Path | None = None, balance: str | None = None,
+        learning_rate: float | None = None,
+    ) -> "Generator":  # fmt: skip
+        """Another generator that goes on from this one's weights on other images; this one stays as it is.
+
+        Args:
+            train: images of the same space and schema.
+            learning_rate: peak; a quarter of the recipe's by default, since all weights already stand well.
+        Raises:
+            FitError: another space or schema; as `Recipe.fit`.
+        """
+        recipe = replace(self.recipe, learning_rate=self.recipe.learning_rate / 4 if learning_rate is None else learning_rate)
+        return recipe.fit(train, budget=budget, seed=seed, run=run, balance=balance, start=self)
+
+    def give_weights(self, network: Network, train: Cohort) -> None:
+        """Copy the weights into an untrained network that is to learn from `train`; FitError if it is of another make."""
+        if self.schema != train.schema:
+            ours, theirs = {repr(f) for f in self.schema.factors}, {repr(f) for f in train.schema.factors}
+            apart = ", ".join(sorted(ours ^ theirs)) or "their order"
+            raise FitError(f"the generator to start from knows other factors than the cohort has ({apart}); load the cohort with the generator's schema")
+        if not self.space.matches(train.space):
+            raise FitError(f"the generator to start from makes other images than the cohort has: {self.space.difference(train.space)}")
+        try:
+            network.load_state_dict(self.trained.state_dict())
+        except RuntimeError as error:
+            raise FitError(f"{self.recipe} does not fit the network to be trained; start from a generator of the same recipe") from error
+
+    def require_unseen(self, cohort: Cohort) -> None:
+        """Raise LeakageError if the generator learnt from a patient of the cohort."""
+        both = sorted(name for name in cohort.table["patient_id"].unique() if patient_digest(name) in self.patients)
+        if both:
+            raise LeakageError(f"{self.card.name} learnt from {len(both)} patient(s) of the cohort (first: {both[0]!r}); split by patient before fitting")
+
+    def using(self, **settings: Any) -> "Generator":
+        """The same weights with other settings of sampling, for instance `gen.using(steps=4)`.
+
+        Raises:
+            AbilityError: a setting that needs another training.
+        """
+        fixed = sorted(set(settings) - set(self.recipe.sampling))
+        if fixed:
+            free = ", ".join(self.recipe.sampling) or "none"
+            raise AbilityError(f"{type(self.recipe).__name__}: {fixed[0]} cannot be changed after the fit; what can: {free}")
+        recipe = replace(self.recipe, **settings)
+        network = recipe.network(self.schema, self.space).to(self.device)
+        network.load_state_dict(self.trained.state_dict(), assign=True)
+        return replace(self, recipe=recipe, trained=network.requires_grad_(False).eval())
+
+    @property
+    def evaluations(self) -> int:
+        """How often the network runs per sampled image."""
+        return self.trained.evaluations
 
     @property
     def device(self) -> torch.device:
@@ -76,6 +139,10 @@ class Generator:
         """sha256 over all weights."""
         parts = [(name, digest(t.detach().cpu().contiguous().numpy().tobytes())) for name, t in self.trained.state_dict().items()]
         return digest(canonical(parts))
+
+    def _identity(self) -> str:
+        """Of what decides an image beside its request: weights and settings."""
+        return digest(canonical([self.weights_digest(), self.recipe.to_json()]))
 
     def _batched(self, step: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
         """Run a step over full batches of the fixed size, the last one padded; answers on the CPU."""
@@ -132,8 +199,8 @@ class Generator:
         images = self.decode(z, wanted)
         made = self.space.sixteen_bit()
         rows = pd.DataFrame({"request_id": keys, **{n: wanted[n] if n in wanted else pd.Series([None] * len(wanted)) for n in self.schema.names}})
-        weights = self.weights_digest()
-        names = [digest(canonical([weights, seed, rows.iloc[i].to_json()]))[:16] for i in range(len(rows))]
+        made_by = self._identity()
+        names = [digest(canonical([made_by, seed, rows.iloc[i].to_json()]))[:16] for i in range(len(rows))]
         rows.insert(0, "image_id", [f"synthetic-{name}" for name in names])
         rows.insert(1, "patient_id", rows["image_id"])
         return Cohort.of(made.to_raw(images), rows, schema=self.schema, space=made, provenance=self._origin("synthetic", seed, {}))
@@ -189,8 +256,8 @@ class Generator:
         reconstruction = self.decode(z, cohort.table)
         change = self.decode(z, table) - reconstruction
         table["source_id"] = table["image_id"]
-        weights = self.weights_digest()
-        table["image_id"] = [f"edit-{digest(canonical([weights, name, dict(do)]))[:16]}" for name in table["image_id"]]
+        made_by = self._identity()
+        table["image_id"] = [f"edit-{digest(canonical([made_by, name, dict(do)]))[:16]}" for name in table["image_id"]]
         table["round_trip"] = (reconstruction - x).abs().flatten(1).mean(1).numpy() * 127.5
         made = self.space.sixteen_bit()
         origin = self._origin("edited", None, {"do": {k: str(v) for k, v in do.items()}}, cohort.provenance)
@@ -223,7 +290,7 @@ class Generator:
         return f"Generator({self.card.name!r}, {self.space.shape}, factors {', '.join(self.schema.names)})"
 
 
-def validation_loss(network: Network, schema: Schema, valid: Cohort) -> float:
+def validation_loss(network: Trainable, schema: Schema, valid: Cohort) -> float:
     """Training loss on patients that were not trained on, one pass with fixed noise."""
     from synthkit.core.randomness import torch_generator
     from synthkit.nets.network import Batch

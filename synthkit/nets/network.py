@@ -1,5 +1,6 @@
-"""What every trainable network offers to the trainer and to the generators."""
+"""What every trainable network offers to the trainer, and every network to the generators."""
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,21 +19,41 @@ class Batch:
         """Uniform numbers in [0, 1) on the batch's device."""
         return torch.rand(shape, generator=self.generator, device=self.x.device)
 
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal numbers on the batch's device."""
+        return torch.randn(shape, generator=self.generator, device=self.x.device)
+
     def normal_like(self) -> torch.Tensor:
         """Standard normal numbers shaped like x."""
-        return torch.randn(self.x.shape, generator=self.generator, device=self.x.device)
+        return self.normal(*self.x.shape)
 
 
 class Trainable(nn.Module, ABC):
-    """A module with a loss: all that `training.train` needs."""
+    """A module with a loss: all that `training.train` needs.
+
+    Attributes:
+        betas: decay of AdamW's two moments.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.99)
 
     @abstractmethod
     def training_step(self, batch: Batch) -> torch.Tensor:
         """The loss of one batch, a scalar."""
 
+    def players(self) -> Sequence[nn.Module]:
+        """The parts whose gradients are clipped each by itself: the whole, unless parts play against each other."""
+        return (self,)
 
-class Network(Trainable):
-    """A generator's network. Its one map is decode: latent z and condition c to image x."""
+
+class Network(nn.Module, ABC):
+    """A generator's network. Its one map is decode: latent z and condition c to image x.
+
+    Attributes:
+        evaluations: how often decode runs the network per image.
+    """
+
+    evaluations: int = 1
 
     @abstractmethod
     def latent_shape(self) -> tuple[int, ...]:

@@ -1,4 +1,7 @@
 """Training images held ready, and which of them stand in which step."""
+from collections.abc import Callable
+from copy import copy
+
 import numpy as np
 import psutil
 import torch
@@ -31,6 +34,16 @@ class TrainingData:
         held = need < SHARE_OF_MEMORY * psutil.virtual_memory().available
         self.pixels = cohort.images
         self.tensor = cohort.images.tensor() if held else None
+        self.dims = cohort.space.dims
+
+    def mapped(self, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], device: torch.device) -> "TrainingData":
+        """The same rows with function(images, codes) in the place of the images, computed once and held in memory."""
+        parts = [np.arange(start, min(start + self.batch_size, self.count)) for start in range(0, self.count, self.batch_size)]
+        with torch.no_grad():
+            made = torch.cat([function(*self.take(rows, device)).float().cpu() for rows in parts])
+        other = copy(self)
+        other.tensor, other.dims = made, made.ndim - 2
+        return other
 
     def rows(self, step: int) -> np.ndarray:
         """The images of one step; the same for the same seed whatever came before."""
@@ -44,7 +57,7 @@ class TrainingData:
     def take(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (n, C, [D,] H, W) and codes (n, width) on the device."""
         images = self.pixels.tensor(rows) if self.tensor is None else self.tensor[torch.from_numpy(rows)]
-        layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+        layout = torch.channels_last if self.dims == 2 else torch.channels_last_3d
         return images.to(device, memory_format=layout, non_blocking=True), self.codes[torch.from_numpy(rows)].to(device, non_blocking=True)
 
 

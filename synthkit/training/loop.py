@@ -54,10 +54,11 @@ class Loop(pl.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         # Lightning's own clipping refuses a fused AdamW, though without a gradient scaler nothing stands against it.
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for player in self.network.players():
+            torch.nn.utils.clip_grad_norm_(player.parameters(), 1.0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         plan = self.plan
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, betas=(0.9, 0.99), fused=True)
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, betas=self.network.betas, fused=True)
         restore_optimizer(optimizer, self.start.part("optimizer"))
         return optimizer

@@ -68,7 +68,7 @@ def train(network: Trainable, data: TrainingData, plan: Plan) -> Outcome:
             state = load_state(folder, plan.identity)
         network.load_state_dict(state.part("average"))
     network.requires_grad_(False).eval().to(accelerator(plan.device))
-    used = precision(accelerator(plan.device), dims=data.pixels.space.dims)
+    used = precision(accelerator(plan.device), dims=data.dims)
     return Outcome(state.part("average"), state.step, state.step * plan.batch_size, state.seconds, state.losses, used)
 
 
@@ -79,10 +79,10 @@ def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folde
         # With several devices this process only starts the others; a CUDA context here would forbid to fork them.
         network.to(accelerator(plan.device))
         require_room(network, *data.take(data.rows(0)[:2], torch.device(accelerator(plan.device))), batch_size=plan.batch_size)
-    network.to(memory_format=torch.channels_last if data.pixels.space.dims == 2 else torch.channels_last_3d)
+    network.to(memory_format=torch.channels_last if data.dims == 2 else torch.channels_last_3d)
     if start.tensors:
         network.load_state_dict(start.part("network"))
-    trainer = _lightning(plan, Keeper(plan, folder, start), dims=data.pixels.space.dims)
+    trainer = _lightning(plan, Keeper(plan, folder, start), dims=data.dims)
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(Loop(network, data, plan, start))
