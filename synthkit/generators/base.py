@@ -11,6 +11,7 @@ from synthkit.core.imports import class_at, path_of
 from synthkit.core.provenance import canonical, digest
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
+from synthkit.errors import FitError
 from synthkit.nets.network import Network
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ class Recipe(ABC):
     Attributes:
         budgets: steps by name.
         sampling: names of the fields that may be changed after the fit.
+        teacher: family that a fit must start from, for those that learn from another generator.
     """
 
     budgets: ClassVar[Mapping[str, int]] = {"smoke": 20, "lesson": 2_500, "full": 60_000}
     sampling: ClassVar[tuple[str, ...]] = ()
+    teacher: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         RECIPES[cls.__name__] = cls
@@ -54,7 +57,8 @@ class Recipe(ABC):
         """Peak learning rate of AdamW."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"family": path_of(type(self)), **asdict(self)}
+        settings = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {"family": path_of(type(self)), **settings}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "Recipe":
@@ -87,6 +91,7 @@ class Recipe(ABC):
         from synthkit.training.data import TrainingData, balance_weights
         from synthkit.training.plan import Plan
 
+        self._require_start(start)
         if valid is not None:
             require_disjoint(train, valid, names=("train", "valid"))
             if start is not None:
@@ -106,6 +111,15 @@ class Recipe(ABC):
                     identity=identity, devices=devices, title=f"{type(self).__name__} on {train.provenance.source}")  # fmt: skip
         outcome = run_stages(stages, data, plan)
         return Generator.fitted(self, network, train, valid=valid, start=start, outcome=outcome, identity=identity)
+
+
+    def _require_start(self, start: "Generator | None") -> None:
+        family, theirs = type(self).__name__, type(start.recipe).__name__ if start is not None else ""
+        if self.teacher and theirs != self.teacher:
+            given = f"{theirs} is none" if theirs else "none was given"
+            raise FitError(f"{family} learns from a fitted {self.teacher}, and {given}; fit one and give it as start=")
+        if not self.teacher and theirs not in ("", family):
+            raise FitError(f"{family} cannot go on from the weights of {theirs}; give a fitted {family} as start=, or none")
 
 
 def cohort_digest(cohort: Cohort) -> str:

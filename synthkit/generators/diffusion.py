@@ -1,7 +1,8 @@
 """Conditional diffusion by flow matching: one straight path from noise to image, factors as condition."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from math import inf
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from synthkit.core.space import Space
 from synthkit.errors import FitError
 from synthkit.generators.base import Recipe
 from synthkit.generators.flow import integrate, interpolate, stratified_times
+from synthkit.generators.solvers import SOLVERS, Velocity, require_solver
 from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
 from synthkit.nets.network import Batch, EditableNetwork, Network, Trainable
@@ -22,7 +24,11 @@ class Diffusion(Recipe):
     """Flow-matching diffusion model (Lipman et al. 2023) on pixels, 2D or 3D, editable by inversion.
 
     Args:
-        steps: midpoint steps of sampling and of inversion (two network evaluations each).
+        steps: steps of sampling and of inversion.
+        solver: of sampling, a name of `solvers.SOLVERS`; midpoint and heun evaluate the network twice per step, the others once.
+        shift: how the steps are spaced: evenly for 1, closer near the noise above 1.
+        guidance: factor to weight: 1 changes nothing, above 1 the factor shows more than the data have it (classifier-free
+            guidance, Ho & Salimans 2022, of single factors); each factor given costs another evaluation. Both directions use it.
         drop: share of training images that hide factors from the network, a random subset each; so any subset may be asked for.
         backbone: "module:Class" of the velocity network v(x, t, c), called with channels, size and condition_width.
         options: further keyword arguments of that class.
@@ -30,35 +36,77 @@ class Diffusion(Recipe):
 
     Example:
         gen = sk.Diffusion().fit(train, budget="lesson", seed=0)
+        fast = gen.using(steps=6, solver="adams", shift=2)
     """
 
-    sampling: ClassVar[tuple[str, ...]] = ("steps",)
+    sampling: ClassVar[tuple[str, ...]] = ("steps", "solver", "shift", "guidance")
     steps: int = 12
     drop: float = 0.3
     backbone: str = "synthkit.nets.unet:UNet"
     options: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int = 32
     learning_rate: float = 1e-3
+    solver: str = "midpoint"
+    shift: float = 1.0
+    guidance: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or not 0 <= self.drop < 1:
-            raise FitError(f"Diffusion(steps={self.steps}, drop={self.drop}): steps must be 1 or more and drop in 0..1")
+        require_flow(self)
 
     def network(self, schema: Schema, space: Space) -> "FlowNetwork":
-        velocity = class_at(self.backbone, nn.Module)(channels=len(space.channels), size=space.size, condition_width=schema.width, **self.options)
-        return FlowNetwork(velocity, shape=space.shape, hiding=Hiding(tuple(schema.blocks()), self.drop), steps=self.steps)
+        return flow_network(self, schema, space.shape)
 
     def stages(self, network: Network, schema: Schema, space: Space) -> tuple[Stage, ...]:
         return (Stage("flow", network),)
 
 
-class FlowNetwork(EditableNetwork, Trainable):
-    """A velocity network with its loss and its ordinary differential equation in both directions."""
+class FlowSettings(Protocol):
+    """What the recipes that learn a flow have in common."""
 
-    def __init__(self, velocity: nn.Module, *, shape: tuple[int, ...], hiding: Hiding, steps: int):
+    steps: int
+    solver: str
+    shift: float
+    guidance: Mapping[str, float]
+    drop: float
+    backbone: str
+    options: Mapping[str, Any]
+
+
+def require_flow(recipe: FlowSettings) -> None:
+    """Raise FitError for settings that no flow can have."""
+    family = type(recipe).__name__
+    require_solver(family, steps=recipe.steps, solver=recipe.solver, shift=recipe.shift)
+    if not 0 <= recipe.drop < 1:
+        raise FitError(f"{family}(drop={recipe.drop}): drop must be in 0..1")
+    if any(isinstance(weight, bool) or not 0 <= weight < inf for weight in recipe.guidance.values()):
+        raise FitError(f"{family}(guidance={dict(recipe.guidance)}): weights must be numbers of 0 or more")
+    if recipe.guidance and not recipe.drop:
+        raise FitError(f"{family}(guidance=..., drop=0): a network that never saw a factor hidden cannot be guided towards it; train with drop above 0")
+
+
+def flow_network(recipe: FlowSettings, schema: Schema, shape: tuple[int, ...]) -> "FlowNetwork":
+    """An untrained flow on images, or latents, of this shape (channels, *size)."""
+    velocity = class_at(recipe.backbone, nn.Module)(channels=shape[0], size=shape[1:], condition_width=schema.width, **recipe.options)
+    places = dict(zip(schema.names, schema.blocks()))
+    guided = tuple((places[schema[name].name], float(weight)) for name, weight in recipe.guidance.items())
+    hiding = Hiding(tuple(schema.blocks()), recipe.drop)
+    return FlowNetwork(velocity, shape=shape, hiding=hiding, steps=recipe.steps, solver=recipe.solver, shift=recipe.shift, guided=guided)
+
+
+class FlowNetwork(EditableNetwork, Trainable):
+    """A velocity network with its loss and its ordinary differential equation in both directions.
+
+    Inversion is always by the midpoint rule, whatever the solver of sampling; the one in data prediction cannot run back.
+    """
+
+    def __init__(
+        self, velocity: nn.Module, *, shape: tuple[int, ...], hiding: Hiding, steps: int, solver: str = "midpoint", shift: float = 1.0,
+        guided: tuple[tuple[slice, float], ...] = (),
+    ):  # fmt: skip
         super().__init__()
-        self.velocity, self.shape, self.hiding, self.steps = velocity, shape, hiding, steps
-        self.evaluations = 2 * steps
+        self.velocity, self.shape, self.hiding = velocity, shape, hiding
+        self.steps, self.solver, self.shift, self.guided = steps, solver, shift, guided
+        self.evaluations = SOLVERS[solver].each * steps * (1 + len(guided))
 
     def training_step(self, batch: Batch) -> torch.Tensor:
         """Mean squared error of the velocity at stratified times, factors hidden now and then."""
@@ -71,7 +119,26 @@ class FlowNetwork(EditableNetwork, Trainable):
         return self.shape
 
     def decode(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        return integrate(lambda x, t: self.velocity(x, t, c), z, steps=self.steps)
+        return integrate(self.under(c), z, steps=self.steps, solver=self.solver, shift=self.shift)
 
     def encode(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        return integrate(lambda y, t: self.velocity(y, t, c), x, steps=self.steps, backwards=True)
+        return integrate(self.under(c), x, steps=self.steps, shift=self.shift, backwards=True)
+
+    def under(self, c: torch.Tensor) -> Velocity:
+        """The velocity (x, t) under a condition, away from what it would be without each guided factor."""
+        if not self.guided:
+            return lambda x, t: self.velocity(x, t, c)
+        without = [(hidden(c, place), weight) for place, weight in self.guided]
+
+        def guided(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            plain = self.velocity(x, t, c)
+            return plain + sum((weight - 1) * (plain - self.velocity(x, t, other)) for other, weight in without)
+
+        return guided
+
+
+def hidden(c: torch.Tensor, place: slice) -> torch.Tensor:
+    """The condition codes with one factor missing."""
+    other = c.clone()
+    other[:, place] = 0
+    return other

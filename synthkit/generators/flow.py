@@ -1,12 +1,11 @@
-"""Rectified flow between noise and images: interpolation, loss, and the midpoint rule in both directions.
+"""Rectified flow between noise and images: its times, its path, and the way along it in both directions.
 
 x_t = (1 - t) * noise + t * x and the velocity is x - noise (Lipman et al. 2023; Liu et al. 2023).
 """
-from collections.abc import Callable
-
 import torch
 
-Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+from synthkit.errors import AbilityError
+from synthkit.generators.solvers import SOLVERS, Velocity, time_grid
 
 
 def stratified_times(count: int, uniform: torch.Tensor) -> torch.Tensor:
@@ -20,16 +19,20 @@ def interpolate(noise: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.
     return (1 - share) * noise + share * x
 
 
-def integrate(velocity: Velocity, start: torch.Tensor, *, steps: int, backwards: bool = False) -> torch.Tensor:
-    """Follow dx/dt = velocity(x, t) from t = 0 to 1, or from 1 to 0, by the midpoint rule.
+def integrate(
+    velocity: Velocity, start: torch.Tensor, *, steps: int, solver: str = "midpoint", shift: float = 1.0, backwards: bool = False
+) -> torch.Tensor:  # fmt: skip
+    """Follow dx/dt = velocity(x, t) from t = 0 to 1, or from 1 to 0.
 
-    The midpoint never evaluates the network at t = 0 or t = 1 exactly after the first half step, where a Heun step
-    would: the network is not trained at the ends and leaves noise in the sample.
+    Args:
+        velocity: called with x (N, ...) and t (N,).
+        solver: a name of `SOLVERS`.
+        shift: see `time_grid`.
+    Raises:
+        AbilityError: a solver that only runs towards the image is asked to run back.
     """
-    x, size = start, (-1.0 if backwards else 1.0) / steps
-    for number in range(steps):
-        t = (1.0 if backwards else 0.0) + number * size
-        at = torch.full((len(x),), t, device=x.device)
-        half = x + size / 2 * velocity(x, at)
-        x = x + size * velocity(half, at + size / 2)
-    return x
+    way, times = SOLVERS[solver], time_grid(steps, shift=shift)
+    if backwards and not way.reversible:
+        back = ", ".join(name for name, one in SOLVERS.items() if one.reversible)
+        raise AbilityError(f"solver={solver!r} divides by 1 - t and cannot start at the image, t = 1; for the way back take {back}")
+    return way.follow(velocity, start, times[::-1] if backwards else times)
