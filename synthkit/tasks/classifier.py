@@ -47,20 +47,23 @@ class Classifier:
         return (self.target,) if isinstance(self.target, str) else tuple(self.target)
 
     def fit(
-        self, train: Cohort, *, valid: Cohort | None = None, budget: Budget = "lesson", seed: int = 0, early_stopping: bool = True, progress: bool = True
-    ) -> "Predictor":
+        self, train: Cohort, *, valid: Cohort | None = None, budget: Budget = "lesson", seed: int = 0, early_stopping: bool = True, progress: bool = True,
+        balance: str | None = None, start: "Predictor | None" = None,
+    ) -> "Predictor":  # fmt: skip
         """Train with early stopping on patients kept apart, or on all patients to the end of the budget.
 
         Args:
             valid: for early stopping; left out, 15 % of the patients of `train` are kept apart for it.
             budget: "smoke", "lesson", "full", minutes or steps, at most; it may stop earlier.
             early_stopping: False trains on every image of `train` for the whole budget, so that two runs may be compared.
+            balance: a factor whose levels are drawn equally often; left out, every image is drawn once per epoch.
+            start: a predictor of the same targets, levels and backbone to go on from; its patients count as trained on, too.
         Raises:
-            FitError: under 4 images, only one class, or `valid` without early stopping.
+            FitError: under 4 images, only one class, `valid` without early stopping, or a `start` of another kind.
             LeakageError: a patient in both train and valid.
         """
         from synthkit.tasks.predictor import Predictor
-        from synthkit.training.data import TrainingData
+        from synthkit.training.data import TrainingData, balance_weights
         from synthkit.training.plan import Plan
         from synthkit.training.stopping import Watch
         from synthkit.training.trainer import train as run_plan
@@ -68,17 +71,20 @@ class Classifier:
         schema = train.schema.only(self.targets)
         _require_two_classes(train, schema)
         learn, watched = _parts(train, valid, early_stopping, seed)
-        data = TrainingData(learn, schema.encode(learn.table), batch_size=self.batch_size, seed=seed)
+        weights = balance_weights(learn, balance) if balance else None
+        data = TrainingData(learn, schema.encode(learn.table), batch_size=self.batch_size, seed=seed, weights=weights)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = self.network(train, schema)
+        if start is not None:
+            _take_over(start, network, train, schema)
         watch = None if watched is None else Watch(lambda probe: held_out_loss(probe, watched, schema))
         title = f"Classifier of {', '.join(self.targets)}" if progress and len(self.targets) < 4 else ""
         plan = Plan(resolve(budget, BUDGETS), seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, average=0.99, title=title, watch=watch)
         outcome = run_plan(network, data, plan)
         trained = {"recipe": asdict(self), "seed": seed, "steps": outcome.steps, "source": train.provenance.source}
         patients = frozenset(name for part in (learn, watched) if part is not None for name in part.table["patient_id"])
-        return Predictor(network.backbone, schema, train.space, patients, trained)
+        return Predictor(network.backbone, schema, train.space, patients | (start.patients if start else frozenset()), trained)
 
     def network(self, train: Cohort, schema: Schema) -> FactorPredictor:
         """The untrained network for a cohort's images."""
@@ -94,6 +100,16 @@ def _require_two_classes(train: Cohort, schema: Schema) -> None:
             kind = "level" if isinstance(factor, Category) else "value"
             found = f"only {values.iloc[0]!r}" if len(values) else "no known value"
             raise FitError(f"{factor.name}: {found} occurs in the {len(train)} training images; a classifier needs two {kind}s or more")
+
+
+def _take_over(start: "Predictor", network: FactorPredictor, train: Cohort, schema: Schema) -> None:
+    """Load the weights of another predictor; FitError where they do not fit."""
+    if start.schema != schema or not start.space.matches(train.space):
+        raise FitError(f"start predicts {start.schema.factors} from {start.space.shape} images; it must predict {schema.factors} from {train.space.shape} ones")
+    try:
+        network.backbone.load_state_dict(start.module.state_dict())
+    except RuntimeError as error:
+        raise FitError(f"start has another backbone than this recipe ({str(error).splitlines()[0]}); fit it by the same recipe") from None
 
 
 def _parts(train: Cohort, valid: Cohort | None, early_stopping: bool, seed: int) -> tuple[Cohort, Cohort | None]:

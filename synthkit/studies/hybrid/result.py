@@ -1,0 +1,91 @@
+"""The answer of a hybrid experiment: the chosen arm on the test patients against the baselines, and below it every arm."""
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from synthkit.core.result import Tabled
+from synthkit.metrics.paired import Estimate, Paired, verdict
+from synthkit.studies.hybrid.arms import BALANCED
+from synthkit.studies.hybrid.choice import Choice
+from synthkit.studies.hybrid.effects import relative
+from synthkit.studies.hybrid.measures import HIGHER, MEASURES, SPECIFICITY_REACHED
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+FEWEST_SEEDS = 3
+HEADLINE, EXPLORATORY = "headline", "exploratory"
+PRIMARY = "AUPRC"
+COLUMNS = ("part", "arm", "measure", "value", "low", "high", "against", "baseline", "difference", "diff_low", "diff_high", "relative", "rel_low", "rel_high",
+           "verdict", "valid_AUPRC", "n_real", "n_added", "n_distinct", "n_test", "n_rare", "seeds", "steps")  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Hybrid(Tabled):
+    """What synthetic images add to k real patients of a rare class.
+
+    Args:
+        rows: part "headline" holds the arm that was chosen on validation, against each baseline; part "exploratory" every arm,
+            against class-balanced augmentation. Means over seeds with 95 % intervals; `relative` is the difference over the baseline.
+        notes: what must be said beside them.
+        choice: what was chosen, and on which validation scores.
+    """
+
+    choice: Choice = field(kw_only=True)
+
+    @property
+    def headline(self) -> pd.DataFrame:
+        """The chosen arm against each baseline, read once."""
+        return self.rows[self.rows["part"] == HEADLINE].reset_index(drop=True)
+
+    @property
+    def exploratory(self) -> pd.DataFrame:
+        """Every arm: many comparisons, so that some look good by chance."""
+        return self.rows[self.rows["part"] == EXPLORATORY].reset_index(drop=True)
+
+    @property
+    def better(self) -> bool:
+        """Whether the AUPRC of the chosen arm is surely above that of every baseline it is read against."""
+        first = self.headline[self.headline["measure"] == PRIMARY]
+        return bool((first["verdict"] == "better").all())
+
+    def figure(self) -> "Figure":
+        """AUPRC of every arm (red: class-balanced augmentation), and the headline differences (red: none)."""
+        from synthkit.core.figures import interval_plot
+
+        every = self.exploratory[self.exploratory["measure"] == PRIMARY]
+        base = float(every.loc[every["arm"] == BALANCED.name, "value"].iloc[0])
+        values = every.assign(metric=f"{PRIMARY} of every arm on test (exploratory)", group=every["arm"], floor=base)
+        first = self.headline[self.headline["measure"] == PRIMARY]
+        ends = {"value": first["difference"], "low": first["diff_low"], "high": first["diff_high"]}
+        what = f"Difference in {PRIMARY}: {first['arm'].iloc[0]}, chosen on validation"
+        paired = first.assign(metric=what, group="to " + first["against"], floor=0.0, **ends)
+        return interval_plot(pd.concat([paired, values]), title=self.title, names=("value or difference", f"{BALANCED.name}, or no difference"))
+
+
+def rows(choice: Choice, scores: Mapping[str, Paired], facts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The table from the scores of every candidate; `facts` holds counts by candidate."""
+    first = [_row(HEADLINE, choice.chosen.name, other, measure, scores[measure], facts) for measure in MEASURES for other in choice.against]
+    rest = [_row(EXPLORATORY, name, BALANCED.name, measure, scores[measure], facts) for measure in MEASURES for name in choice.valid]
+    frame = pd.DataFrame([*first, *rest])
+    return frame.assign(valid_AUPRC=frame["arm"].map(choice.valid))[list(COLUMNS)]
+
+
+def _row(part: str, arm: str, other: str, measure: str, scores: Paired, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    mean, base, change, share = scores.mean(arm), scores.mean(other), scores.difference(arm, other), relative(scores, arm, other)
+    return {
+        "part": part, "arm": arm, "measure": measure, **asdict(mean), "against": other, "baseline": base.value, "difference": change.value,
+        "diff_low": change.low, "diff_high": change.high, "relative": share.value, "rel_low": share.low, "rel_high": share.high,
+        "verdict": said(measure, change, same=arm == other, seeds=facts[arm]["seeds"]), **facts[arm],
+    }  # fmt: skip
+
+
+def said(measure: str, change: Estimate, *, same: bool, seeds: int) -> str:
+    """Better, worse or no difference shown; calibration errors are better when lower, and a specificity set on validation is no merit."""
+    if same:
+        return "baseline"
+    if seeds < FEWEST_SEEDS or measure == SPECIFICITY_REACHED:
+        return "not assessed"
+    return verdict(change if measure in HIGHER else Estimate(-change.value, -change.high, -change.low))
