@@ -1,9 +1,12 @@
-"""The command line: `synthkit quickstart`, `train`, `evaluate`, `lab`, `data`, `doctor`."""
+"""The command line: `synthkit quickstart`, `train`, `generate`, `evaluate`, `compare`, `lab`, `data`, `doctor`."""
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from synthkit.commands.compare import compare
+from synthkit.commands.generate import generate
+from synthkit.commands.train import train
 from synthkit.errors import SynthkitError
 
 app = typer.Typer(help="Synthetic medical imaging: load, generate, check, edit, explain.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -28,27 +31,8 @@ def quickstart(
     typer.echo(f"\nReport:  {result.report}\nSheet:   {result.sheet}\nCohort:  {result.synthetic}  (synthkit.load reads it)\nNext:    synthkit lab")
 
 
-@app.command()
-def train(
-    data: Annotated[str, typer.Argument(help="Catalog name or a folder with images and their table.")],
-    out: Annotated[Path, typer.Option(help="Folder for the fitted generator.")],
-    images: Annotated[int | None, typer.Option(help="How many subjects of the chest phantom to draw.")] = None,
-    table: Annotated[str | None, typer.Option(help="The folder's table of labels.")] = None,
-    size: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
-    budget: Annotated[str, typer.Option(help='"smoke", "lesson", "full", "10 min" or "500 steps".')] = "lesson",
-    balance: Annotated[str | None, typer.Option(help="A factor whose levels are drawn equally often.")] = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
-    half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
-) -> None:
-    """Fit a diffusion generator; an interrupted run goes on when the same line is given again."""
-    import synthkit as sk
-
-    phantom = data == "chest-phantom"
-    if images is not None and not phantom:
-        raise sk.DataError("--images says how many phantom subjects to draw; other sources are loaded whole")
-    cohort = sk.ChestPhantom(size=size or 64).cohort(images or 4096, seed=seed) if phantom else sk.load(data, table=table, size=size)
-    generator = sk.Diffusion().fit(cohort, budget=budget, seed=seed, balance=balance, run=out / "run")
-    typer.echo(f"generator: {generator.save(out / 'generator', half=half)}  (synthkit.Generator.load reads it)")
+app.command()(train)
+app.command()(generate)
 
 
 @app.command()
@@ -84,6 +68,9 @@ def evaluate(
     done = assess(opened(real), opened(fake), out=out, by=by or (), extractor=extractor or None, seed=seed, say=typer.echo, **more)
     shown = done.quality.frame()[["metric", "group", "value", "low", "high", "floor", "reading"]]
     typer.echo(f"\n{shown.round(3).to_string(index=False)}\n\nReport:  {done.report}\nScores:  {done.scores}\nImages:  {done.images}")
+
+
+app.command()(compare)
 
 
 @app.command()

@@ -4,16 +4,110 @@ import sys
 
 import pandas as pd
 import pytest
-from toys import toy_cohort
+from toys import SCHEMA, toy_cohort
+
+from synthkit.commands.generate import _requests
+from synthkit.commands.recipes import families, recipe_named
+from synthkit.errors import FitError, SchemaError, SynthkitError
+
+SMALL = ["--option", 'options={"widths": [16, 16], "embedding": 32}', "--option", "batch_size=16", "--option", "steps=2"]
 
 
 def synthkit(*words: str, folder=None) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "synthkit", *words], capture_output=True, text=True, cwd=folder, timeout=1200)
 
 
+def invoked(*words: str) -> str:
+    """What a command prints, in this process; its error is raised here."""
+    from typer.testing import CliRunner
+
+    from synthkit.__main__ import app
+
+    answer = CliRunner().invoke(app, list(words), catch_exceptions=True)
+    if isinstance(answer.exception, SynthkitError):
+        raise answer.exception
+    assert answer.exit_code == 0, answer.output
+    return answer.stdout
+
+
 def test_help_names_the_commands():
     text = synthkit("--help").stdout
-    assert all(word in text for word in ("quickstart", "train", "evaluate", "lab", "data", "doctor"))
+    assert all(word in text for word in ("quickstart", "train", "generate", "evaluate", "compare", "lab", "data", "doctor"))
+
+
+def test_every_family_of_the_package_can_be_named():
+    known = families()
+    assert {"diffusion"} <= set(known) and all(kind.__module__.startswith("synthkit.generators.") for kind in known.values())
+    recipe = recipe_named("Diffusion", ["steps=4", "learning_rate=0.002", 'options={"widths": [16, 16]}'])
+    assert (recipe.steps, recipe.learning_rate, recipe.options) == (4, 0.002, {"widths": [16, 16]})
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "message"),
+    [
+        ("nonesuch", [], "no family is called 'nonesuch'; there are .*diffusion"),
+        ("diffusion", ["steps"], "'steps': give key=value; Diffusion has steps"),
+        ("diffusion", ["stride=3"], "'stride=3': give key=value"),
+        ("diffusion", ["steps=many"], "steps is a whole number, 12 by default"),
+        ("diffusion", ["steps=4.5"], "steps is a whole number"),
+        ("diffusion", ["learning_rate=true"], "learning_rate is a number"),
+        ("diffusion", ["steps=0"], "1 or more"),
+    ],
+)
+def test_unknown_families_and_settings_are_refused(family, options, message):
+    with pytest.raises(FitError, match=message):
+        recipe_named(family, options)
+
+
+def test_requests_are_every_combination_of_what_is_given():
+    table = _requests(SCHEMA, 3, ["lesion=absent,present", "age=30"])
+    assert table["lesion"].tolist() == ["absent"] * 3 + ["present"] * 3 and (table["age"] == 30).all()
+    assert len(_requests(SCHEMA, 5, [])) == 5
+    for given, message in ((["lesion"], "give each factor once"), (["age=140"], "outside"), (["weight=3"], "unknown factor"), (["sex=F", "sex=M"], "once")):
+        with pytest.raises(SchemaError, match=message):
+            _requests(SCHEMA, 1, given)
+
+
+def test_train_then_generate_from_a_table_and_from_factors(tmp_path):
+    import synthkit as sk
+
+    toy_cohort(24).save(tmp_path / "data")
+    gen = str(tmp_path / "gen")
+    assert "generator" in invoked("train", str(tmp_path / "data"), "--out", gen, "--family", "diffusion", *SMALL, "--budget", "2 steps")
+    pd.DataFrame({"image_id": ["a", "b", "c"], "lesion": ["present", "absent", None]}).to_csv(tmp_path / "want.csv", index=False)
+    told = invoked("generate", f"{gen}/generator", "--table", str(tmp_path / "want.csv"), "--seed", "4", "--out", str(tmp_path / "fake"))
+    assert "3 images by diffusion on toy, 4 network evaluation(s) each, seed 4" in told and "present" in told
+    fake = sk.load(tmp_path / "fake" / "cohort")
+    assert fake.table["request_id"].tolist() == ["a", "b", "c"] and fake.provenance.kind == "synthetic" and fake.provenance.seed == 4
+    assert b"synthetic images made by synthkit" in (tmp_path / "fake" / "sheet.png").read_bytes()
+    told = invoked("generate", f"{gen}/generator", "--count", "2", "--given", "sex=F,M", "--steps", "1", "--out", str(tmp_path / "few"))
+    assert "4 images by diffusion on toy, 2 network evaluation(s)" in told and len(sk.load(tmp_path / "few" / "cohort")) == 4
+    for words, message in ((["--count", "2", "--table", "x.csv"], "either --table"), ([], "either --table"), (["--table", "none.csv"], "cannot be read")):
+        with pytest.raises(SynthkitError, match=message):
+            invoked("generate", f"{gen}/generator", *words, "--out", str(tmp_path / "never"))
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_wrong_budget_or_folder_is_said_before_images_are_loaded(tmp_path):
+    with pytest.raises(FitError, match="budget 'soon'"):
+        invoked("train", "no-such-set", "--out", str(tmp_path / "gen"), "--budget", "soon")
+    with pytest.raises(SynthkitError, match="two families would be called 'gan'"):
+        invoked("compare", "no-such-set", "--families", "gan,gan", "--out", str(tmp_path / "out"))
+    with pytest.raises(SynthkitError, match="no-such-set"):
+        invoked("compare", "no-such-set", "--families", "diffusion", "--out", str(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_compare_writes_a_page_a_table_and_the_generators(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path / "cache"))
+    toy_cohort(80).save(tmp_path / "data")
+    words = ["compare", str(tmp_path / "data"), "--families", "diffusion,vae", "--budget", "2 steps", "--extractor", "radiomics", "--no-footprints"]
+    told = invoked(*words, "--out", str(tmp_path / "out"))
+    assert "train 2 of 2 families: diffusion 2 steps, vae 2 steps; then 16 images of each" in told and "differs from diffusion" in told
+    assert set(pd.read_csv(tmp_path / "out" / "families.csv")["family"]) == {"diffusion", "vae"}
+    assert "<section" in (tmp_path / "out" / "report.html").read_text()
+    assert (tmp_path / "out" / "runs" / "vae" / "generator" / "generator.json").is_file()
 
 
 def test_doctor_reports_versions_and_what_is_missing():

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "synthkit"
 ORDER = (
     {"errors"}, {"core"}, {"causal"}, {"phantoms", "nets", "export"}, {"data"}, {"training"}, {"tasks"}, {"metrics"}, {"generators"}, {"explanation"},
-    {"studies", "scale"}, {"report"}, {"widgets"}, {"quickstart", "assessment", "lab", "doctor"}, {"__main__"},
+    {"studies", "scale"}, {"report"}, {"widgets"}, {"quickstart", "assessment", "lab", "doctor"}, {"commands"}, {"__main__"},
 )  # fmt: skip
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 FILES = sorted(PACKAGE.rglob("*.py"))
