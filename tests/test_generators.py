@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toys import SCHEMA, SMALL_NET, exact_generator, toy_cohort
+from toys import SCHEMA, SMALL_NET, exact_generator, toy_cohort, toy_table
 
 import synthkit.generators
 from synthkit.core.budget import Steps
@@ -30,13 +30,23 @@ for module in iter_modules(synthkit.generators.__path__):
     import_module(f"synthkit.generators.{module.name}")
 FAMILIES = sorted(name for name, kind in RECIPES.items() if kind.__module__.startswith("synthkit.") and not isabstract(kind))
 # Settings that make a family small enough for a test; a new family need not stand here.
-SMALL = {"Diffusion": {"options": SMALL_NET, "batch_size": 16, "steps": 8, "learning_rate": 4e-3}}
+SMALL = {"Diffusion": {"options": SMALL_NET, "batch_size": 16, "steps": 8, "learning_rate": 4e-3},
+         "VAE": {"options": SMALL_NET, "batch_size": 16, "learning_rate": 4e-3},
+         "LatentDiffusion": {"options": SMALL_NET, "codec_options": {"widths": (16, 16)}, "batch_size": 16, "steps": 8, "learning_rate": 4e-3},
+         "GAN": {"widths": (32, 16), "batch_size": 16},
+         "Student": {"options": SMALL_NET, "batch_size": 16, "learning_rate": 2e-3}}  # fmt: skip
+TAUGHT = {"Student": "Diffusion"}  # families that start from another
 ROOT = Path(__file__).parents[1]
 WANT = SCHEMA.grid(lesion=["absent", "present"], age=[30, 70], each=3).assign(image_id=lambda t: [f"want-{i}" for i in t.index])
 
 
 def recipe_of(family: str) -> Recipe:
     return RECIPES[family](**SMALL.get(family, {}))
+
+
+def fitted(family: str, cohort: Cohort, **how: object) -> Generator:
+    start = fitted(TAUGHT[family], cohort, budget=how["budget"]) if family in TAUGHT else None
+    return recipe_of(family).fit(cohort, start=start, **how)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +56,7 @@ def train() -> Cohort:
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def generator(request, train) -> Generator:
-    return recipe_of(request.param).fit(train, valid=toy_cohort(8, seed=7, prefix="v"), budget=Steps(120), seed=0)
+    return fitted(request.param, train, valid=toy_cohort(8, seed=7, prefix="v"), budget=Steps(120), seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +252,7 @@ def test_a_family_without_an_encoder_says_so():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_volumes_and_odd_sizes_work_from_end_to_end(family, size):
     cohort = toy_cohort(6, size=size)
-    generator = recipe_of(family).fit(cohort, budget=Steps(1), seed=0)
+    generator = fitted(family, cohort, budget=Steps(1), seed=0)
     fake = generator.sample(WANT[:2], seed=0)
     assert fake.images.raw().shape == (2, 1, *size)
     if isinstance(generator.trained, EditableNetwork):
@@ -253,7 +263,7 @@ def test_volumes_and_odd_sizes_work_from_end_to_end(family, size):
 def test_without_any_factor_it_still_learns_and_samples(family):
     cohort = toy_cohort(8)
     bare = Cohort(cohort.images, cohort.table[["image_id", "patient_id"]], Schema(), Provenance("real", "bare"))
-    assert len(recipe_of(family).fit(bare, budget=Steps(2)).sample(pd.DataFrame(index=range(3)), seed=0)) == 3
+    assert len(fitted(family, bare, budget=Steps(2)).sample(pd.DataFrame(index=range(3)), seed=0)) == 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -275,6 +285,10 @@ def test_it_remembers_whom_it_learnt_from(generator, train, tmp_path):
 
 
 def test_fine_tuning_goes_on_from_the_weights_and_leaves_the_first_generator_alone(generator, train):
+    if type(generator.recipe).__name__ in TAUGHT:
+        with pytest.raises(FitError, match="learns from a fitted Diffusion, and Student is none"):
+            generator.fine_tune(train, budget=Steps(1))
+        return
     before, others = generator.weights_digest(), toy_cohort(12, seed=5, prefix="other")
     tuned = generator.fine_tune(others, budget=Steps(1), learning_rate=1e-9)
     first, second = (gen.sample(WANT, seed=1).images.tensor() for gen in (generator, tuned))
@@ -312,3 +326,47 @@ def test_sampling_can_be_changed_after_the_fit_and_training_cannot():
     for wish in ({"batch_size": 4}, {"colour": 1}):
         with pytest.raises(AbilityError, match="cannot be changed after the fit; what can: steps"):
             gen.using(**wish)
+
+
+def test_guidance_follows_its_definition_in_both_directions_and_weight_one_changes_nothing():
+    gen = Diffusion(**SMALL["Diffusion"]).fit(toy_cohort(16), budget=Steps(20), seed=0)
+    guided = gen.using(guidance={"lesion": 3.0, "sex": 0.5})
+    assert guided.evaluations == 3 * gen.evaluations and guided.weights_digest() == gen.weights_digest()
+    x, t, c = torch.randn(2, 1, 16, 16), torch.tensor([0.2, 0.7]), torch.from_numpy(SCHEMA.encode(toy_table(2)))
+    with torch.no_grad():
+        plain = gen.trained.velocity(x, t, c)
+        places = dict(zip(SCHEMA.names, SCHEMA.blocks()))
+        wanted = plain.clone()
+        for name, weight in (("lesion", 3.0), ("sex", 0.5)):
+            without = c.clone()
+            without[:, places[name]] = 0
+            wanted += (weight - 1) * (plain - gen.trained.velocity(x, t, without))
+        assert torch.allclose(guided.trained.under(c)(x, t), wanted, atol=1e-5) and not torch.allclose(wanted, plain, atol=1e-3)
+        assert torch.equal(gen.using(guidance={"lesion": 1.0}).trained.under(c)(x, t), plain)
+        back = guided.using(steps=40).trained
+        assert (back.decode(back.encode(x, c), c) - x).abs().mean() < 0.05, "inverted under the same guidance it leads back"
+
+
+def test_guidance_makes_a_factor_show_more():
+    gen = Diffusion(**SMALL["Diffusion"]).fit(toy_cohort(48), budget=Steps(120), seed=0)
+    ill = (WANT["lesion"] == "present").to_numpy()
+    gaps = []
+    for weight in (0.0, 1.0, 2.0):
+        bright = gen.using(guidance={"lesion": weight}).sample(WANT, seed=3).images.tensor().flatten(1).mean(1).numpy()
+        gaps.append(bright[ill].mean() - bright[~ill].mean())
+    assert gaps[0] < 0.8 * gaps[1] and gaps[1] < gaps[2], "at 0 the diameter still tells that there is a lesion"
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        ({"guidance": {"lesion": -1.0}}, FitError, "0 or more"), ({"guidance": {"lesion": float("nan")}}, FitError, "0 or more"),
+        ({"guidance": {"nonesuch": 2.0}}, SchemaError, "unknown factor 'nonesuch'"),
+    ],
+)  # fmt: skip
+def test_impossible_guidance_is_refused(settings, kind, message):
+    gen = Diffusion(**SMALL["Diffusion"]).fit(toy_cohort(8), budget=Steps(1), seed=0)
+    with pytest.raises(kind, match=message):
+        gen.using(**settings)
+    with pytest.raises(FitError, match="never saw a factor hidden"):
+        Diffusion(drop=0.0, guidance={"lesion": 2.0})
