@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -456,3 +457,17 @@ def test_balanced_drawing_shows_each_level_equally_often(monkeypatch):
         assert np.mean(seen) == pytest.approx(0.5 if balance else 0.2, abs=0.08)
     with pytest.raises(SchemaError, match="unknown factor 'ward'"):
         TASK.fit(REAL, budget=Steps(1), progress=False, balance="ward")
+
+
+def test_a_saved_result_says_the_same_and_a_changed_one_is_refused(perfect, tmp_path):
+    result = perfect[0]
+    path = result.save(tmp_path / "result.json")
+    back = Hybrid.load(path)
+    assert back.title == result.title and back.caveats() == result.caveats() and back.better == result.better
+    pd.testing.assert_frame_equal(back.frame(), result.frame(), check_dtype=False, atol=1e-5)
+    assert back.figure().to_json() and repr(back)
+    path.write_text(path.read_text().replace("better", "worse"))
+    for call, message in ((lambda: Hybrid.load(path), "changed or damaged"), (lambda: Hybrid.load(tmp_path / "none.json"), "is no file"),
+                          (lambda: Hybrid.stored("nonesuch"), "no stored experiment 'nonesuch'")):  # fmt: skip
+        with pytest.raises(StoreError, match=message):
+            call()

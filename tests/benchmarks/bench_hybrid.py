@@ -25,6 +25,7 @@ import synthkit as sk
 from synthkit.core.budget import Budget
 from synthkit.generators.base import Recipe
 from synthkit.studies.hybrid.hybrid import hybrid
+from synthkit.studies.hybrid.result import STORED
 
 OPTIONS = {"widths": (16, 32, 48, 64)}
 FINDING = "pneumothorax"
@@ -128,6 +129,7 @@ def main() -> None:
     options.add_argument("--run", help="folder to resume from")
     options.add_argument("--smoke", action="store_true", help="a few steps of everything, to see that it runs")
     options.add_argument("--record", action="store_true")
+    options.add_argument("--store", help="name under which the result comes with synthkit, for sk.Hybrid.stored")
     args = options.parse_args()
     setting = SETTINGS[args.setting](args)
     generator = setting.generator
@@ -150,9 +152,11 @@ def report(result: Any, args: argparse.Namespace) -> None:
     print(frame[frame["measure"] == "AUPRC"][first].round(3).to_string(index=False))
     print(frame[(frame["part"] == "headline") & (frame["measure"] != "AUPRC")][["measure", *first[1:]]].round(3).to_string(index=False))
     print("\n".join(result.caveats()))
+    if args.store:
+        result.save(STORED / f"{args.store}.json")
     if args.record:
         place = Path(__file__).parent / "results" / f"hybrid-{args.setting}-k{args.k}-draw{args.draw}.json"
-        settings = {name: value for name, value in vars(args).items() if name not in ("run", "record", "jobs", "generator")}
+        settings = {name: value for name, value in vars(args).items() if name not in ("run", "record", "jobs", "generator", "store")}
         rows = json.loads(frame.replace({np.nan: None}).round(5).to_json(orient="records"))
         record = {"date": str(date.today()), "settings": settings, "title": result.title, "rows": rows, "caveats": result.caveats()}
         place.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,11 +1,15 @@
 """The answer of a hybrid experiment: the chosen arm on the test patients against the baselines, and below it every arm."""
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from synthkit.core.files import read_manifest, write_manifest
 from synthkit.core.result import Tabled
+from synthkit.errors import StoreError
 from synthkit.metrics.paired import Estimate, Paired, verdict
 from synthkit.studies.hybrid.arms import BALANCED
 from synthkit.studies.hybrid.choice import Choice
@@ -15,6 +19,8 @@ from synthkit.studies.hybrid.measures import HIGHER, MEASURES, SPECIFICITY_REACH
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+FORMAT = "hybrid 1"
+STORED = Path(__file__).parent / "stored"
 FEWEST_SEEDS = 3
 HEADLINE, EXPLORATORY = "headline", "exploratory"
 PRIMARY = "AUPRC"
@@ -33,7 +39,31 @@ class Hybrid(Tabled):
         choice: what was chosen, and on which validation scores.
     """
 
-    choice: Choice = field(kw_only=True)
+    choice: Choice | None = field(default=None, kw_only=True)
+
+    def save(self, path: str | Path) -> Path:
+        """Write title, table and caveats as one JSON file; `Hybrid.load` reads it back, without the `choice`."""
+        rows = json.loads(self.rows.to_json(orient="records", double_precision=6))
+        write_manifest(Path(path), {"format": FORMAT, "title": self.title, "rows": rows, "notes": list(self.notes)})
+        return Path(path)
+
+    @staticmethod
+    def load(path: str | Path) -> "Hybrid":
+        """Read a saved result back; StoreError if the file is none or was damaged."""
+        if not Path(path).is_file():
+            raise StoreError(f"{path} is no file; give one that Hybrid.save wrote")
+        found = read_manifest(Path(path))
+        if found.get("format") != FORMAT:
+            raise StoreError(f"{path} holds no hybrid experiment of format {FORMAT}")
+        return Hybrid(found["title"], pd.DataFrame(found["rows"], columns=list(COLUMNS)), tuple(found["notes"]))
+
+    @staticmethod
+    def stored(name: str) -> "Hybrid":
+        """An experiment that was run before and comes with synthkit, for when there is no time to run it."""
+        names = sorted(path.stem for path in STORED.glob("*.json"))
+        if name not in names:
+            raise StoreError(f"no stored experiment {name!r}; there are {', '.join(names) or 'none'}")
+        return Hybrid.load(STORED / f"{name}.json")
 
     @property
     def headline(self) -> pd.DataFrame:
