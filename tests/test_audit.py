@@ -25,10 +25,12 @@ from synthkit.studies.audit.contrasts import contrasts
 from synthkit.studies.audit.editing import DIRECT, NONE
 from synthkit.studies.audit.figures import Figure, largest_gap
 from synthkit.studies.audit.gaps import NOT_SHOWN, SHOWN, TOO_FEW
+from synthkit.studies.audit.groups import crossed, order_of
 from synthkit.studies.audit.judged import Judged, patient_weights
 from synthkit.studies.audit.measures import MEASURES, expected_ece
 from synthkit.studies.audit.null import permutation_null
 from synthkit.studies.audit.result import Audit
+from synthkit.studies.audit.scatter import Areas, Shares
 from synthkit.studies.audit.threshold import reaching, youden
 from synthkit.tasks.predictor import Predictor
 
@@ -103,7 +105,7 @@ def test_figures_agree_with_fairlearn_and_sklearn():
     frame = result.frame().dropna(subset="value")
     assert ((frame["low"] <= frame["value"] + 1e-9) & (frame["value"] <= frame["high"] + 1e-9)).all() and (frame["n"] > 0).all()
     assert list(dict.fromkeys(frame["attribute"])) == ["all", "sex", "age", "sex × age"]
-    assert list(dict.fromkeys(frame[frame["attribute"] == "sex × age"]["group"])) == [f"{s}, {a}" for s in "FM" for a in ("<40", "40-65", ">=65")]
+    assert list(dict.fromkeys(frame[frame["attribute"] == "sex × age"]["group"])) == [f"{s} × {a}" for s in "FM" for a in ("<40", "40-65", ">=65")]
 
 
 def test_weights_mean_repeated_images():
@@ -171,6 +173,60 @@ def test_clusters_are_not_counted_as_independent():
     apart, joined = (audit(clf, cohort, by="sex", min_positives=5, **QUICK) for cohort in (many, together))
     widths = [cell(result, "F", "TPR")["high"] - cell(result, "F", "TPR")["low"] for result in (apart, joined)]
     assert widths[1] > 3 * widths[0] and joined.gaps()["p"][0] > apart.gaps()["p"][0] and joined.verdicts()["verdict"][0] == NOT_SHOWN
+
+
+def films(seed: int, *, tied: bool = False) -> tuple[Judged, pd.DataFrame]:
+    """Forty patients of eight films who differ much from each other, whose chances depend on no group; site and view vary within a patient.
+
+    Args:
+        tied: the positives of a patient are of one view, most negatives of the other.
+    """
+    rng, patient = np.random.default_rng(seed), np.repeat(np.arange(40), 8)
+    truth, first = rng.random(320) < 0.5, (np.arange(40) % 2 == 0)[patient]
+    view = (truth == first) ^ (rng.random(320) < 0.05) if tied else rng.random(320) < 0.5
+    score = truth + rng.normal(0, 2, 40)[patient] + rng.normal(0, 0.5, 320)
+    labels = {"sex": rng.choice(["F", "M"], 40)[patient], "site": rng.choice(list("abcdef"), 320), "view": np.where(view, "PA", "AP")}
+    return Judged.of(1 / (1 + np.exp(-score)), truth, patient, threshold=0.6), pd.DataFrame(labels)
+
+
+def test_an_attribute_that_varies_within_patients_accuses_no_other():
+    """Audited beside the site of each film, sex is tested on whole patients as if it were audited alone."""
+    sex, site = [], []
+    for seed in range(60):
+        judged, labels = films(seed)
+        both = [Attribute.of(labels[name], judged, PEOPLE, MEASURES, fewest=5) for name in ("sex", "site")]
+        found = permutation_null(judged, both, [BY_NAME["TPR"]], permutations=59, seed=seed)
+        assert found.alone["sex", "TPR"] == permutation_null(judged, both[:1], [BY_NAME["TPR"]], permutations=59, seed=seed).alone["sex", "TPR"]
+        sex.append(found.alone["sex", "TPR"] <= 0.05)
+        site.append(found.alone["site", "TPR"] <= 0.05)
+    assert sum(sex) <= 8 and sum(site) <= 8, "binomial with a chance of .05: more than 8 of 60 happens once in 200"
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_error_of_a_difference_counts_the_patients_that_both_groups_share(tied):
+    """Variance of the difference between two views, by group and shared, against a bootstrap of whole patients."""
+    judged, labels = films(1, tied=tied)
+    codes = (labels["view"] == "PA").to_numpy(int)[judged.order]
+    rows, units = np.unique(np.stack([judged.units, codes], 1), axis=0, return_inverse=True)
+    weights = patient_weights(judged.units, times=600, rng=np.random.default_rng(0))[1:]
+    for name, scatter in (("TPR", Shares(judged, units.ravel(), rows[:, 0], True)), ("AUC", Areas(judged, units.ravel(), rows[:, 0]))):
+        found = scatter.by_group(rows[:, 1], 2)
+        assert found.values == pytest.approx([BY_NAME[name].value(judged[codes == code]) for code in (0, 1)])
+        draws = [BY_NAME[name].weighted(judged[codes == code], weights[:, codes == code]) for code in (0, 1)]
+        error = found.relative * found.base
+        assert (error.sum() - 2 * found.shared[0, 1]) ** 0.5 == pytest.approx(np.nanstd(draws[1] - draws[0]), rel=0.2)
+        assert found.shared[0, 1] * (-1 if tied and name == "AUC" else 1) > 0, "what helps positives here hurts negatives there"
+
+
+def test_groups_of_a_pair_are_kept_apart_whatever_their_names_hold():
+    labels = pd.DataFrame({"origin": ["Black, Hispanic", "Black", "Black", None], "ward": ["A", "Hispanic, A", "A", "A"]}, dtype=object)
+    pair = crossed(labels)["origin × ward"]
+    assert pair.tolist() == ["Black, Hispanic × A", "Black × Hispanic, A", "Black × A", None]
+    schema = Schema((Category("origin", ("Black, Hispanic", "Black")), Category("ward", ("Hispanic, A", "A"))))
+    assert order_of("origin × ward", pair, schema) == ["Black, Hispanic × A", "Black × Hispanic, A", "Black × A"]
+    for wrong in (labels.rename(columns={"ward": "ward × bed"}), labels.replace("A", "A × B")):
+        with pytest.raises(SchemaError, match="is how pairs are written; rename it, or set intersections=False"):
+            crossed(wrong)
 
 
 def test_groups_that_make_no_error_still_have_an_interval():

@@ -3,13 +3,27 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from synthkit.core.intervals import bootstrap, half_samples, resamples, wilson
+from synthkit.core.intervals import bootstrap, half_samples, hidden_share, percentile_interval, resampled, resamples, wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (1, 10), (5, 10), (10, 10), (37, 200), (0, 1), (999, 1000)])
 def test_wilson_is_the_reference_interval(successes, trials):
     expected = binomtest(successes, trials).proportion_ci(method="wilson")
     assert wilson(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+@pytest.mark.parametrize("units", [1, 10, 250])
+def test_what_units_may_hide_is_the_exact_interval_of_none(units):
+    assert hidden_share(units) == pytest.approx(binomtest(0, units).proportion_ci(method="exact").high)
+    assert hidden_share(0) == 1
+
+
+def test_resampled_values_of_two_statistics_are_paired():
+    values, units = np.random.default_rng(3).normal(0, 1, 40), np.repeat(np.arange(20), 2)
+    first, shifted = (resampled(lambda rows, add=add: values[rows].mean() + add, units, times=50, seed=1, stream="s") for add in (0, 5))
+    assert shifted - first == pytest.approx(np.full(50, 5.0)) and first.std() > 0
+    usual = resampled(lambda rows: values[rows].mean(), units, times=200, seed=1)
+    assert bootstrap(lambda rows: values[rows].mean(), units, seed=1) == percentile_interval(usual)
 
 
 def test_wilson_of_nothing_says_nothing():

@@ -11,7 +11,9 @@ from synthkit.core.schema import Category, Schema
 from synthkit.errors import DataError, LeakageError, SchemaError
 from synthkit.generators.generator import Generator
 from synthkit.report.report import Report
-from synthkit.studies.rebalance import NEAREST, OWN, Rebalanced, rebalance
+from synthkit.studies.rebalance import rebalance
+from synthkit.studies.rebalancing.plan import NEAREST, NEAREST_ALONE, OWN
+from synthkit.studies.rebalancing.result import Rebalanced
 
 REAL = toy_cohort(120, seed=3)
 GEN = exact_generator(REAL)
@@ -39,6 +41,8 @@ def test_balanced_fills_every_cell_to_the_largest_at_each_level_of_the_finding()
     plan = more.plan.set_index(["sex", "lesion"])
     assert plan.loc[("F", "present"), ["real", "patients"]].tolist() == [3, 3] and plan.loc[("F", "present"), "asked like"] == NEAREST
     assert (plan["real"] + plan["synthetic"] == plan["wanted"]).all() and plan.loc[("M", "present"), "asked like"] == OWN
+    notes = more.caveats()
+    assert "real people of the same cell" in notes[1] and notes[2].endswith("the other factors are its own and the nearest cells'.")
     assert len(more.complement) == plan["synthetic"].sum() and more.complement.provenance.kind == "synthetic"
     assert any(note.startswith("F, present: 3 real patient(s)") for note in more.caveats())
 
@@ -80,6 +84,7 @@ def test_a_group_that_nobody_is_in_takes_values_of_its_range():
     young = REAL.where("age < 65")
     more = rebalance(GEN, young, by="age", target={">=65": 30}, seed=2)
     ages = more.complement.table["age"]
+    assert more.plan["asked like"].tolist()[-1] == NEAREST_ALONE and not any("of the same cell" in note for note in more.caveats())
     assert len(ages) == 30 and ages.between(65, 100).all() and ages.nunique() > 20 and more.plan.set_index("age").loc[">=65", "real"] == 0
 
 
@@ -137,6 +142,10 @@ NARROW = Generator(GEN.recipe, GEN.trained, SCHEMA.only(("lesion", "diameter")),
         ({"by": ("sex", "sex")}, SchemaError, "each once"),
         ({"target": "even"}, DataError, "target='even' is neither"),
         ({"target": {"X": 10}}, SchemaError, r"\('X',\) is no cell of sex; each takes one of sex: F, M"),
+        ({"target": {1: 50}}, SchemaError, r"\(1,\) is no cell of sex; each takes one of sex: F, M, as text"),
+        ({"target": {("F", "M"): 50}}, SchemaError, r"\('F', 'M'\) is no cell of sex"),
+        ({"by": ("sex", "lesion"), "target": {("F", 1): 50}}, SchemaError, r"\('F', 1\) is no cell of sex, lesion"),
+        ({"target": {"F": 70, ("F",): 80}}, SchemaError, "name a cell twice"),
         ({"target": {"F": 0.5, "M": 0.7}}, DataError, "shares that add up to 1"),
         ({"target": {"F": 0.5, "M": 70}}, DataError, "neither all whole numbers"),
         ({"target": {"F": 1.0}}, DataError, "no share is given to .*'M'.*nothing real is taken away"),

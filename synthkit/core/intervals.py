@@ -5,8 +5,10 @@ import numpy as np
 
 from synthkit.core.randomness import generator
 
+Z = 1.959964  # half of a 95 % interval in standard errors
 
-def wilson(successes: int, trials: int, *, z: float = 1.959964) -> tuple[float, float]:
+
+def wilson(successes: int, trials: int, *, z: float = Z) -> tuple[float, float]:
     """Wilson score interval of a share (Wilson 1927); 95 % by default."""
     if trials == 0:
         return (0.0, 1.0)
@@ -18,6 +20,14 @@ def wilson(successes: int, trials: int, *, z: float = 1.959964) -> tuple[float, 
     return (max(0.0, float((centre - half) / scale)), min(1.0, float((centre + half) / scale)))
 
 
+def hidden_share(units: int) -> float:
+    """The largest share that none of so many units may show, at 2.5 % (Clopper & Pearson 1934); 1 where there are none.
+
+    Were a share p of all patients misjudged, none of m would show it with chance (1 - p)^m; at 2.5 % that is p = 1 - 0.025^(1/m).
+    """
+    return float(1 - 0.025 ** (1 / units)) if units > 0 else 1.0
+
+
 def resamples(units: np.ndarray, *, times: int, seed: int, stream: str = "units") -> list[np.ndarray]:
     """Row indices of `times` bootstrap resamples drawn by unit (patient), so that clustered rows stay together."""
     names, codes = np.unique(units, return_inverse=True)
@@ -27,9 +37,14 @@ def resamples(units: np.ndarray, *, times: int, seed: int, stream: str = "units"
     return [np.concatenate([members[unit] for unit in draw]) for draw in draws]
 
 
+def resampled(statistic: Callable[[np.ndarray], float], units: np.ndarray, *, times: int, seed: int, stream: str = "units") -> np.ndarray:
+    """(times,) values of `statistic(rows)` on resamples of whole units, the same ones for every statistic of these units and this stream."""
+    return np.array([statistic(rows) for rows in resamples(units, times=times, seed=seed, stream=stream)], float)
+
+
 def bootstrap(statistic: Callable[[np.ndarray], float], units: np.ndarray, *, times: int = 200, seed: int = 0) -> tuple[float, float]:
     """95 % percentile interval of `statistic(rows)`, resampling whole units; values that are no number are left out."""
-    return percentile_interval(np.array([statistic(rows) for rows in resamples(units, times=times, seed=seed)], float))
+    return percentile_interval(resampled(statistic, units, times=times, seed=seed))
 
 
 def percentile_interval(draws: np.ndarray) -> tuple[float, float]:

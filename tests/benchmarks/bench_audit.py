@@ -7,7 +7,7 @@
     python tests/benchmarks/bench_audit.py report --work audit-work [--record]
 
 `fits` trains the classifiers and keeps their predictions, `level` counts false accusations and coverage on simulated scores,
-`real` audits a classifier of NIH films, `report` audits the kept predictions and writes the record.
+`real` audits a classifier of NIH films, `report` audits the kept predictions, of as many arms and seeds as there are, and writes the record.
 """
 import argparse
 import json
@@ -19,20 +19,24 @@ import numpy as np
 import pandas as pd
 
 import synthkit as sk
-from synthkit.core.intervals import wilson
+from synthkit.core.intervals import hidden_share, wilson
+from synthkit.metrics.paired import Estimate, estimate
 from synthkit.studies.audit.attribute import Attribute
 from synthkit.studies.audit.audit import assessed, audit
 from synthkit.studies.audit.figures import Figures
 from synthkit.studies.audit.gaps import SHOWN, gap_frame, verdict_frame
-from synthkit.studies.audit.judged import Judged
+from synthkit.studies.audit.groups import crossed
+from synthkit.studies.audit.judged import Judged, patient_weights
 from synthkit.studies.audit.measures import MEASURES
-from synthkit.studies.audit.null import permutation_null
+from synthkit.studies.audit.null import Null, permutation_null
 from synthkit.studies.rebalance import rebalance
 
 RESULTS = Path(__file__).parent / "results"
 ACCUSING = tuple(measure for measure in MEASURES if measure.accuses)
 FACTORS = ("age", "sex", "group", "view", "effusion")
 DRAWN, TEST, VALID, LEFT, MISLABELLED = 2_000, 4_000, 400, 6, 0.3
+ALPHAS = (0.01, 0.05)
+TIMES = 200  # resamples of the films
 PLANTS = {"under": ("sex", "F"), "label": ("group", "2")}
 
 
@@ -73,6 +77,7 @@ def arms(plant: str, drawn: sk.Cohort, gen: sk.Generator, test: sk.Cohort, seed:
 def fits(given: argparse.Namespace) -> None:
     """Predictions of every arm and seed on the same test and validation films."""
     both = {"test": kept(given.work, "test", TEST, 9_100), "valid": kept(given.work, "valid", VALID, 9_200)}
+    (given.work / "fits.json").write_text(json.dumps({"steps": given.steps}))
     gen, task = sk.Generator.pretrained("chest-phantom-64"), sk.Classifier("effusion")
     for seed in given.seeds:
         drawn = kept(given.work, f"drawn-{seed}", DRAWN, 9_300 + seed)
@@ -82,7 +87,8 @@ def fits(given: argparse.Namespace) -> None:
                 continue
             clf = task.fit(train, budget=sk.Steps(given.steps), seed=seed, early_stopping=False, progress=False)
             parts = [c.table[["patient_id", *FACTORS]].assign(part=part, chance=clf.predict(c)["p_effusion_present"]) for part, c in both.items()]
-            pd.concat(parts).to_csv(path, index=False)
+            pd.concat(parts).to_csv(path.with_suffix(".part"), index=False)
+            path.with_suffix(".part").rename(path)
             print(arm, seed, len(train), "films", flush=True)
 
 
@@ -102,6 +108,8 @@ def judge(rows: pd.DataFrame, by: list[str], *, threshold: float, permutations: 
 def simulated(rng: np.random.Generator, *, gap: float = 0.0, uneven: bool = False) -> pd.DataFrame:
     """Scores of patients with one to four films, who differ from each other; groups of unequal size and prevalence, equal at equal truth but for `gap`.
 
+    Ward and sex are those of a patient; the view is that of a film, so that one patient may have both.
+
     Args:
         gap: how far the mean score of the positives of group c lies lower.
         uneven: group c has four films per patient, the others one.
@@ -114,31 +122,40 @@ def simulated(rng: np.random.Generator, *, gap: float = 0.0, uneven: bool = Fals
     truth = rng.random(len(patient)) < prevalence
     own = rng.normal(0, 0.7, 220)[patient]
     score = 1.2 * truth + own + rng.normal(0, 0.7, len(patient)) - gap * (truth & (ward[patient] == "c"))
-    return pd.DataFrame({"patient_id": patient.astype(str), "ward": ward[patient], "sex": sex[patient], "effusion": np.where(truth, "present", "absent"),
+    view = rng.choice(["PA", "AP"], len(patient), p=[0.6, 0.4])
+    finding = np.where(truth, "present", "absent")
+    return pd.DataFrame({"patient_id": patient.astype(str), "ward": ward[patient], "sex": sex[patient], "view": view, "effusion": finding,
                          "chance": 1 / (1 + np.exp(-score))})  # fmt: skip
 
 
-def accused(rows: pd.DataFrame, by: list[str], *, alphas: tuple[float, ...], seed: int, threshold: float = 0.6) -> dict[float, bool]:
-    """Whether any attribute or pair is accused, per alpha."""
+def nulls(rows: pd.DataFrame, by: list[str], *, seed: int, threshold: float = 0.6) -> Null:
+    """P values of every attribute and pair of attributes."""
     judged = Judged.of(rows["chance"].to_numpy(), (rows["effusion"] == "present").to_numpy(), rows["patient_id"].to_numpy(), threshold=threshold)
-    labels = rows[by].astype(str).reset_index(drop=True)
-    labels = labels.assign(**{" × ".join(by): labels.agg(", ".join, axis=1)})
-    null = permutation_null(judged, groupings(judged, labels, 5), ACCUSING, permutations=199, seed=seed)
-    return {alpha: min(null.adjusted.values(), default=1.0) <= alpha for alpha in alphas}
+    labels = crossed(rows[by].astype(str).reset_index(drop=True))
+    return permutation_null(judged, groupings(judged, labels, 5), ACCUSING, permutations=199, seed=seed)
+
+
+def accused(found: Null, alpha: float) -> bool:
+    """Whether any attribute or pair is accused."""
+    return min(found.adjusted.values(), default=1.0) <= alpha
 
 
 def counted(hits: list[bool]) -> dict[str, float]:
     low, high = wilson(sum(hits), len(hits))
-    return {"share": float(np.mean(hits)), "low": low, "high": high, "n": len(hits)}
+    return {"share": round(float(np.mean(hits)), 4), "low": round(low, 4), "high": round(high, 4), "n": len(hits)}
 
 
 def level(given: argparse.Namespace) -> None:
-    """False accusations on simulated scores, and on resampled predictions with groups drawn at random given the truth; power; coverage."""
-    alphas, found = (0.01, 0.05), {}
-    for name, options in (("equal", {}), ("uneven films per patient", {"uneven": True}), ("planted", {"gap": 0.8})):
-        runs = given.trials if name == "equal" else given.trials // 4
-        hits = [accused(simulated(np.random.default_rng([seed, len(name)]), **options), ["ward", "sex"], alphas=alphas, seed=seed) for seed in range(runs)]
-        found[name] = {str(alpha): counted([hit[alpha] for hit in hits]) for alpha in alphas}
+    """False accusations on simulated scores, with attributes of a patient alone and beside one of a film; power; coverage."""
+    patients, films = ["ward", "sex"], ["ward", "sex", "view"]
+    cases = {"equal": ({}, patients), "equal, with view": ({}, films), "uneven films per patient": ({"uneven": True}, films), "planted": ({"gap": 0.8}, films)}
+    found: dict[str, object] = {}
+    for name, (options, by) in cases.items():
+        runs = given.trials if name.startswith("equal") else given.trials // 4
+        hits = [nulls(simulated(np.random.default_rng([seed, 5]), **options), by, seed=seed) for seed in range(runs)]
+        found[name] = {str(alpha): counted([accused(hit, alpha) for hit in hits]) for alpha in ALPHAS}
+        for one in by if name.startswith("equal") else ():
+            found[name][f"{one} alone, TPR, 0.05"] = counted([hit.alone.get((one, "TPR"), 1.0) <= 0.05 for hit in hits])
         print(name, found[name], flush=True)
         (given.work / "level.json").write_text(json.dumps(found, indent=1))
     found["coverage"] = coverage(given.trials // 5)
@@ -181,7 +198,8 @@ def real(given: argparse.Namespace) -> None:
     print(found.verdicts().to_string(), "\n".join(found.caveats()), sep="\n")
     found.figure().write_html(given.work / "nih.html")
     rows = found.frame().round(4)
-    record = {"films": len(test), "patients": int(test.table["patient_id"].nunique()), "rows": _plain(rows), "verdicts": _plain(found.verdicts().round(4))}
+    counts = {"steps": given.steps, "films": len(test), "patients": int(test.table["patient_id"].nunique())}
+    record = {**counts, "rows": _plain(rows), "verdicts": _plain(found.verdicts().round(4))}
     (given.work / "real.json").write_text(json.dumps(record, indent=1))
 
 
@@ -196,6 +214,9 @@ def read(work: Path, arm: str) -> dict[int, tuple[pd.DataFrame, float]]:
     found = {}
     for path in sorted(work.glob(f"predicted {arm} *.csv")):
         rows = pd.read_csv(path, dtype={"group": str})
+        if len(rows) != TEST + VALID:
+            print(f"left out, since it is not finished: {path.name}", flush=True)
+            continue
         rows["age"] = pd.cut(rows["age"], [0, 40, 65, 200], right=False, labels=["<40", "40-65", ">=65"]).astype(str)
         valid = rows[rows["part"] == "valid"]
         limit = youden(valid["chance"].to_numpy(), (valid["effusion"] == "present").to_numpy())
@@ -203,39 +224,55 @@ def read(work: Path, arm: str) -> dict[int, tuple[pd.DataFrame, float]]:
     return found
 
 
-def measured(rows: pd.DataFrame, limit: float, factor: str) -> dict[str, float]:
-    """Gaps between two groups and the AUC over all films, without intervals: the truth where there are many films."""
+def measured(rows: pd.DataFrame, limit: float, factor: str, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """(1 + times,) sizes of the gaps between two groups, the lowest TPR of a group and the AUC of all films: of the films first, then of their resamples."""
     values = {}
     for name, part in [("all", rows), *rows.groupby(factor)]:
         judged = Judged.of(part["chance"].to_numpy(), (part["effusion"] == "present").to_numpy(), np.arange(len(part)), threshold=limit)
-        values[name] = {measure.name: measure.value(judged) for measure in ACCUSING}
-    first, second = sorted(name for name in values if name != "all")
-    return {f"{m.name} gap": values[second][m.name] - values[first][m.name] for m in ACCUSING} | {"AUC": values["all"]["AUC"]}
+        values[name] = {measure.name: measure.weighted(judged, weights[:, part.index][:, judged.order]) for measure in ACCUSING}
+    first, second = (values[name] for name in values if name != "all")
+    sizes = {f"{m.name} gap": np.abs(second[m.name] - first[m.name]) for m in ACCUSING}
+    return sizes | {"TPR of the worse group": np.minimum(first["TPR"], second["TPR"]), "AUC": values["all"]["AUC"]}
+
+
+def over_seeds(shares: list[float]) -> dict[str, object]:
+    """The mean over training seeds with the t interval of it; where all lie at one limit, what so many seeds may hide."""
+    from scipy.stats import t
+
+    values, count = np.array(shares, float), len(shares)
+    mean = float(values.mean())
+    half = float(t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
+    low, high = max(0.0, mean - half) if count > 1 else 0.0, min(1.0, mean + half) if count > 1 else 1.0
+    if mean in (0.0, 1.0):
+        low, high = (1 - hidden_share(count), 1.0) if mean else (0.0, hidden_share(count))
+    return {"by seed": values.round(3).tolist(), "mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "n": count}
 
 
 def found_planted(work: Path, plant: str, films: int, draws: int) -> dict[str, object]:
-    """The audit of small test sets against the truth of all 4,000 films."""
+    """The audit of small test sets, drawn with replacement from all test films, whose own gaps so are the truth; one number per training seed."""
     factor, level = PLANTS[plant]
     rows = []
     for seed, (test, limit) in read(work, plant).items():
-        truth = measured(test, limit, factor)
+        truth = measured(test, limit, factor, np.ones((1, len(test)), np.float32))
         for draw in range(draws):
-            chosen = test.sample(films, random_state=1_000 * seed + draw).reset_index(drop=True)
+            # Every draw is a patient of its own, also where it is a film that was drawn before.
+            chosen = test.sample(films, replace=True, random_state=1_000 * seed + draw).assign(patient_id=range(films)).reset_index(drop=True)
             gaps, verdicts = judge(chosen, [factor], threshold=limit, permutations=199, alpha=0.05, seed=draw)
             for metric in ("TPR", "FPR", "AUC"):
-                one = gaps.set_index("metric").loc[metric]
-                size = abs(truth[f"{metric} gap"])
+                one, size = gaps.set_index("metric").loc[metric], float(truth[f"{metric} gap"][0])
                 rows.append({"seed": seed, "metric": metric, "truth": size, "gap": one["gap"], "inside": one["low"] <= size <= one["high"],
                              "shown": verdicts["verdict"][0] == SHOWN, "named": one["worst"] == level})  # fmt: skip
     table = pd.DataFrame(rows)
     if table.empty:
-        return {}
+        return {"seeds": []}
     by_metric = {}
     for metric, part in table.groupby("metric", sort=False):
-        by_metric[metric] = {"truth": part.groupby("seed")["truth"].first().round(4).tolist(), "mean gap": round(float(part["gap"].mean()), 4),
-                             "interval holds the truth": counted(part["inside"].tolist())}  # fmt: skip
-    once = table[table["metric"] == "TPR"]
-    return {"films": films, "shown": counted(once["shown"].tolist()), "worst group named by TPR": counted(once["named"].tolist()), "metrics": by_metric}
+        seeds = part.groupby("seed")
+        by_metric[metric] = {"truth by seed": seeds["truth"].first().round(4).tolist(), "mean gap by seed": seeds["gap"].mean().round(4).tolist(),
+                             "interval holds the truth": over_seeds(seeds["inside"].mean().tolist())}  # fmt: skip
+    once = table[table["metric"] == "TPR"].groupby("seed")
+    return {"seeds": sorted(once.groups), "films": films, "draws per seed": draws, "shown": over_seeds(once["shown"].mean().tolist()),
+            "worst group named by TPR": over_seeds(once["named"].mean().tolist()), "metrics": by_metric}  # fmt: skip
 
 
 def fair(work: Path, films: int, trials: int) -> dict[str, object]:
@@ -249,32 +286,38 @@ def fair(work: Path, films: int, trials: int) -> dict[str, object]:
         present = (rows["effusion"] == "present").to_numpy()
         rows["ward"] = np.where(rng.random(films) < np.where(present, 0.15, 0.3), "small", "large")
         rows["clinic"] = rng.choice(["p", "q", "r"], films, p=[0.5, 0.35, 0.15])
-        hits.append(accused(rows, ["ward", "clinic"], alphas=(0.01, 0.05), seed=trial, threshold=limit))
-    return {str(alpha): counted([hit[alpha] for hit in hits]) for alpha in (0.01, 0.05)} if hits else {}
+        hits.append(nulls(rows, ["ward", "clinic"], seed=trial, threshold=limit))
+    return {str(alpha): counted([accused(hit, alpha) for hit in hits]) for alpha in ALPHAS} if hits else {}
 
 
 def rebalanced(work: Path) -> dict[str, object]:
-    """Paired by training seed: gaps and AUC before and after, with the t interval over seeds."""
-    from scipy.stats import t
-
-    before, after, clean = read(work, "under"), read(work, "under, rebalanced"), read(work, "none")
-    seeds = sorted(set(before) & set(after) & set(clean))
-    books = {"all": clean, "under": before, "rebalanced": after}
-    rows = [{"seed": seed, "arm": arm, **measured(*book[seed], "sex")} for seed in seeds for arm, book in books.items()]
-    table = pd.DataFrame(rows)
-    answer: dict[str, object] = {"seeds": seeds, "rows": _plain(table.round(4)) if len(table) else []}
-    for name in [c for c in table.columns if c not in ("seed", "arm")] if len(seeds) > 1 else []:
-        wide = table.pivot(index="seed", columns="arm", values=name)
-        change = (wide["rebalanced"].abs() - wide["under"].abs()).to_numpy()
-        half = float(t.ppf(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change)))
-        answer[name] = {"all": wide["all"].mean(), "under": wide["under"].mean(), "rebalanced": wide["rebalanced"].mean(),
-                        "change of its size": change.mean(), "low": change.mean() - half, "high": change.mean() + half, "n": len(change)}  # fmt: skip
+    """Gaps by sex and AUC of all films before and after, paired by training seed and by test film; the intervals carry both."""
+    books = {"all": read(work, "none"), "under": read(work, "under"), "rebalanced": read(work, "under, rebalanced")}
+    seeds = sorted(set(books["under"]) & set(books["rebalanced"]))
+    if not seeds:
+        return {"seeds": []}
+    weights = patient_weights(books["under"][seeds[0]][0]["patient_id"].to_numpy(), times=TIMES, rng=np.random.default_rng(6))
+    found = {arm: {seed: measured(*book[seed], "sex", weights) for seed in seeds if seed in book} for arm, book in books.items()}
+    answer: dict[str, object] = {"seeds": seeds, "test films": weights.shape[1]}
+    for name in found["under"][seeds[0]]:
+        means = {arm: _estimated([runs[seed][name] for seed in sorted(runs)], least=0.0) for arm, runs in found.items() if runs}
+        change = _estimated([found["rebalanced"][seed][name] - found["under"][seed][name] for seed in seeds])
+        answer[name] = means | {"rebalanced minus under": change}
     return answer
+
+
+def _estimated(runs: list[np.ndarray], *, least: float = -1.0) -> dict[str, object]:
+    """Mean over seeds of numbers in `least`..1; of one seed alone the interval carries the films only."""
+    table = np.stack(runs, 1)
+    found: Estimate = estimate(table[0], table[1:])
+    return {"by seed": table[0].round(4).tolist(), "mean": round(found.value, 4), "low": round(max(least, found.low), 4),
+            "high": round(min(1.0, found.high), 4), "n": table.shape[1]}  # fmt: skip
 
 
 def report(given: argparse.Namespace) -> None:
     """Everything that was kept, as one record."""
-    record: dict[str, object] = {"test films": TEST, "training films drawn": DRAWN, "steps": given.steps}
+    settings = json.loads((given.work / "fits.json").read_text()) if (given.work / "fits.json").exists() else {"steps": given.steps}
+    record: dict[str, object] = {"test films": TEST, "training films drawn": DRAWN, **settings}
     for plant in PLANTS:
         record[f"planted: {plant}"] = found_planted(given.work, plant, given.films, given.draws)
     record["fair, resampled predictions"] = fair(given.work, given.films, given.fair)
@@ -293,7 +336,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("audit-work"))
     parser.add_argument("--plant", choices=tuple(PLANTS), default="under")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--trials", type=int, default=1_000)
     parser.add_argument("--films", type=int, default=600)
     parser.add_argument("--draws", type=int, default=10)

@@ -69,24 +69,17 @@ def audit(
     outcome = Outcome.of(clf, target, target_level)
     _require_settings(min_positives, times, permutations, alpha, edits)
     names = attributes(by, test, outcome.target)
-    labels = group_labels(test, names)
-    outcome.known(clf, test)
-    clf.require_unseen(test)
-    if valid is not None:
-        require_disjoint(valid, test, names=("valid", "test"))
+    labels = crossed(group_labels(test, names)) if intersections else group_labels(test, names)
+    _require_unseen(outcome, clf, test, valid)
     chosen_flip = _flips(names, test, editor, flip, truth)
     limit = frozen(outcome, clf, valid=valid, threshold=threshold, sensitivity=sensitivity)
-    chance, positive, known = outcome.read(clf, test)
-    if positive.all() or not positive.any():
-        raise DataError(f"test: {outcome.target} has only one of its values among {len(positive)} images, so nothing can be audited; give a wider cohort")
-    shown, labels = test[known], labels[known].reset_index(drop=True)
-    columns = crossed(labels) if intersections else labels
+    chance, positive, known = _read(outcome, clf, test)
+    shown, columns = test[known], labels[known].reset_index(drop=True)
     judged = Judged.of(chance, positive, shown.table["patient_id"].to_numpy(), threshold=limit.value)
     figures, gaps = assessed(judged, columns, test.schema, fewest=min_positives, times=times, permutations=permutations, alpha=alpha, seed=seed)
     edited = _edited(chosen_flip, editor, clf, outcome, shown, chance, positive, limit, truth, times=times, edits=edits, seed=seed)
     notes = caveats(figures, gaps, columns, limit, test=test, blank=int((~known).sum()), alpha=alpha, permutations=permutations)
-    title = f"Bias audit of {outcome}, tested on {test.provenance.source}"
-    return Audit(title, figures.frame(), notes, differences=gaps, intervention=edited)
+    return Audit(f"Bias audit of {outcome}, tested on {test.provenance.source}", figures.frame(), notes, differences=gaps, intervention=edited)
 
 
 def assessed(
@@ -104,6 +97,21 @@ def _require_settings(min_positives: int, times: int, permutations: int, alpha: 
         raise DataError(f"min_positives={min_positives}, times={times}, edits={edits}: give 0 or more, 50 or more, and 2 or more")
     if not 0 < alpha < 1 or permutations + 1 < 1 / alpha:
         raise DataError(f"alpha={alpha}, permutations={permutations}: alpha must lie in 0..1 and permutations be at least 1/alpha, or no gap can ever be shown")
+
+
+def _require_unseen(outcome: Outcome, clf: Predictor, test: Cohort, valid: Cohort | None) -> None:
+    outcome.known(clf, test)
+    clf.require_unseen(test)
+    if valid is not None:
+        require_disjoint(valid, test, names=("valid", "test"))
+
+
+def _read(outcome: Outcome, clf: Predictor, test: Cohort) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Chance and truth of the images whose true value is known, and which those are; DataError where only one value occurs."""
+    chance, positive, known = outcome.read(clf, test)
+    if positive.all() or not positive.any():
+        raise DataError(f"test: {outcome.target} has only one of its values among {len(positive)} images, so nothing can be audited; give a wider cohort")
+    return chance, positive, known
 
 
 def _flips(names: Sequence[str], test: Cohort, editor: Generator | None, flip: Sequence[str] | None, truth: Truth | None) -> tuple[str, ...]:
@@ -128,8 +136,7 @@ def _edited(
 ) -> Intervention | None:  # fmt: skip
     if editor is None:
         return None
-    units = np.unique(shown.table["patient_id"].to_numpy(), return_inverse=True)[1]
-    weights = patient_weights(units, times=times, rng=generator(seed, "audit", "observed"))
+    weights = patient_weights(shown.table["patient_id"].to_numpy(), times=times, rng=generator(seed, "audit", "observed"))
     everyone = Observed(chance, positive, group_labels(shown, flip), limit.value, weights)
     editing = Editing(editor, clf, outcome, limit.value, truth, times, seed)
     return intervene(editing, shown, everyone, flip, images=edits)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.intervals import percentile_interval
+from synthkit.core.intervals import hidden_share, percentile_interval
 from synthkit.core.randomness import generator
 from synthkit.explanation.counterfactual import counterfactual
 from synthkit.generators.generator import Generator
@@ -64,7 +64,7 @@ class Editing:
         pairs = {"edited": (low["edited"], high["edited"]), "round_trip": (own, trip)}
         pairs |= {"truth": (low["truth"], high["truth"])} if self.truth is not None else {}
         truth = (cohort.table[self.outcome.target] == self.outcome.level).to_numpy(bool)
-        units = np.unique(cohort.table["patient_id"].to_numpy(), return_inverse=True)[1]
+        units = cohort.table["patient_id"].to_numpy()
         weights = patient_weights(units, times=self.times, rng=generator(self.seed, "audit", "intervention"))
         found = []
         for measure, rows, change in self._measures(truth):
@@ -89,7 +89,7 @@ def _mean(values: np.ndarray, weights: np.ndarray, units: np.ndarray, measure: s
     means = weighted_means(values, weights)
     low, high = percentile_interval(means[1:])
     if measure != CHANCE and len(values) and not values.any():
-        room = float(1 - 0.025 ** (1 / len(np.unique(units))))
+        room = hidden_share(len(np.unique(units)))
         low, high = 0.0 if measure == FLIPPED else -room, room
     return float(means[0]), low, high
 

@@ -6,13 +6,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from synthkit.core.intervals import percentile_interval, wilson
+from synthkit.core.intervals import Z, hidden_share, percentile_interval, wilson
 from synthkit.core.randomness import generator
 from synthkit.studies.audit.attribute import Attribute
 from synthkit.studies.audit.disaggregated import by_group
 from synthkit.studies.audit.judged import Judged, patient_weights
 from synthkit.studies.audit.measures import Measure, expected_ece
-from synthkit.tasks.scoring import Z
 
 CHUNK = 2**22  # weights held at once
 SHARES = ("TPR", "FPR", "underdiagnosis")
@@ -51,7 +50,7 @@ def figure_of(measure: Measure, judged: Judged, weights: np.ndarray, value: floa
 def _room(measure: Measure, judged: Judged, value: float) -> float:
     """How far from 0 or 1 a figure at this limit may truly lie (Clopper & Pearson 1934), with as many patients as carry it."""
     if measure.name in (*SHARES, "AUC") and value in (0.0, 1.0):
-        return float(1 - 0.025 ** (1 / max(measure.patients(judged), 1)))
+        return hidden_share(max(measure.patients(judged), 1))
     return 0.0
 
 

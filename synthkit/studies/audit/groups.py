@@ -47,23 +47,38 @@ def _labels(cohort: Cohort, name: str) -> np.ndarray:
 
 
 def crossed(labels: pd.DataFrame) -> pd.DataFrame:
-    """The labels with one more column for each pair of attributes; unknown where either is."""
+    """The labels with one more column for each pair of attributes, "F × <40"; unknown where either is.
+
+    Raises:
+        SchemaError: the sign of a pair stands in the name of an attribute or of a group, so that two pairs might read alike.
+    """
     pairs = {}
     for first, second in combinations(labels.columns, 2):
+        for name in (first, second):
+            _require_plain(name, labels[name])
         known = labels[first].notna() & labels[second].notna()
-        pairs[first + CROSS + second] = (labels[first].astype(str) + ", " + labels[second].astype(str)).where(known, None).to_numpy(object)
+        pairs[first + CROSS + second] = np.where(known, labels[first].astype(str) + CROSS + labels[second].astype(str), None)
     return pd.DataFrame({**labels, **pairs}, dtype=object)
+
+
+def _require_plain(name: str, labels: pd.Series) -> None:
+    marked = [text for text in (name, *labels.dropna().unique()) if CROSS in text]
+    if marked:
+        raise SchemaError(f"by: {marked[0]!r} holds {CROSS!r}, which is how pairs are written; rename it, or set intersections=False")
 
 
 def order_of(attribute: str, labels: pd.Series, schema: Schema) -> list[str]:
     """The groups that occur, in the order of the schema."""
-    parts = [_ranks(name, schema) for name in attribute.split(CROSS)]
+    known = sorted(set(labels.dropna()))
+    if attribute in schema or CROSS not in attribute:
+        parts, names = [_ranks(attribute, schema)], {group: (group,) for group in known}
+    else:
+        parts, names = [_ranks(name, schema) for name in attribute.split(CROSS)], {group: tuple(group.split(CROSS)) for group in known}
 
     def rank(group: str) -> tuple[tuple[int, str], ...]:
-        names = group.split(", ") if len(parts) > 1 else [group]
-        return tuple((order.get(name, len(order)), name) for order, name in zip(parts, names))
+        return tuple((order.get(name, len(order)), name) for order, name in zip(parts, names[group]))
 
-    return sorted(set(labels.dropna()), key=rank)
+    return sorted(known, key=rank)
 
 
 def _ranks(name: str, schema: Schema) -> dict[str, int]:

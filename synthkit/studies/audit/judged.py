@@ -50,9 +50,10 @@ class Judged:
         return np.searchsorted(self.chance, self.chance, "left"), np.searchsorted(self.chance, self.chance, "right")
 
 
-def patient_weights(units: np.ndarray, *, times: int, rng: np.random.Generator) -> np.ndarray:
-    """(times, n) how often each image stands in a bootstrap resample of the patients; the first row is the data itself."""
-    count = int(units.max()) + 1 if len(units) else 0
+def patient_weights(patients: np.ndarray, *, times: int, rng: np.random.Generator) -> np.ndarray:
+    """(1 + times, n) how often each image stands in a bootstrap resample of the patients; the first row is the data itself."""
+    names, units = np.unique(np.asarray(patients), return_inverse=True)
+    count = len(names)
     draws = rng.integers(0, max(count, 1), size=(times, count))
     tally = np.stack([np.ones(count), *(np.bincount(draw, minlength=count) for draw in draws)])
     return tally[:, units].astype(np.float32)

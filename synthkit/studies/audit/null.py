@@ -1,12 +1,17 @@
 """Could the gap be chance? Groups exchanged among patients with the same kind of truth, studentised, the largest gap over all that is tested.
 
-The null hypothesis is that given the truth the predicted chance does not depend on the group. A unit is a patient within one
-group; units exchange all their groups at once, and only with units that have positives (negatives) where they have. So the
-numbers of positives and negatives per group stay, and unequal prevalence accuses nobody. Each gap is divided by its standard
-error (Janssen 1997; Chung & Romano 2013), so that a small group's wide scatter does not count as a gap, and the largest
-statistic over everything that is tested (Westfall & Young 1993) keeps the chance of any false accusation at alpha.
+The null hypothesis is that given the truth the predicted chance does not depend on the group. Each attribute, or pair of
+attributes, is exchanged by itself: a unit is a patient within one of its groups, so a whole patient wherever the attribute does
+not vary within patients. Units exchange groups only with units that have positives (negatives) where they have; so the numbers
+of units per group and kind stay, and unequal prevalence accuses nobody. The numbers of images per group stay only where every
+unit has as many: with unequal ones, and where images of one patient lie in several groups, the level holds asymptotically. It
+does because each gap is divided by its standard error over units, and over the patients whom two groups share (Janssen 1997;
+Chung & Romano 2013), which also keeps a small group's wide scatter from counting as a gap. The largest statistic over all that
+is tested (Westfall & Young 1993) keeps the chance of any false accusation at alpha. TPR, FPR and AUC of one attribute share
+their exchanges; those of different attributes are drawn apart, as if what they show were independent, which errs on the safe
+side (Sidak 1967).
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +20,7 @@ from synthkit.core.randomness import generator
 from synthkit.studies.audit.attribute import Attribute
 from synthkit.studies.audit.judged import Judged
 from synthkit.studies.audit.measures import Measure
+from synthkit.studies.audit.scatter import Areas, ByGroup, Shares
 
 PRIOR = 5.0  # patients' worth of the pooled variance in each group: a group without any error still has a scatter
 SLACK = 1e-9  # sums in another order round otherwise
@@ -37,114 +43,71 @@ def permutation_null(
     judged: Judged, attributes: Sequence[Attribute], measures: Sequence[Measure], *, permutations: int, seed: int
 ) -> Null:  # fmt: skip
     """P values of the largest gap of each attribute in each measure with at least two groups to compare."""
-    tested = [(one, measure) for one in attributes for measure in measures if len(one.judged_groups(measure)) > 1]
-    if not tested:
+    tested = {one: [measure for measure in measures if len(one.judged_groups(measure)) > 1] for one in attributes}
+    names = [(one.name, measure.name) for one, asked in tested.items() for measure in asked]
+    if not names:
         return Null({}, {})
-    units, joint, kinds = _units(judged, attributes)
-    scatter = {"TPR": _Shares(judged, units, True), "FPR": _Shares(judged, units, False), "AUC": _Areas(judged, units)}
-    rng = generator(seed, "audit", "permutation null")
-    orders = [np.arange(len(joint)), *(_exchange(kinds, rng) for _ in range(permutations))]
-    strengths = []
-    for one, measure in tested:
-        kept = one.judged_groups(measure)
-        renamed = np.full(len(one.groups) + 1, -1)
-        renamed[kept] = np.arange(len(kept))
-        codes = renamed[joint[:, attributes.index(one)]]
-        found = [scatter[measure.name].by_group(codes[order], len(kept)) for order in orders]
-        strengths.append(_strengths(*(np.stack(part) for part in zip(*found))))
+    strengths = np.concatenate([_of_attribute(judged, one, asked, permutations, seed) for one, asked in tested.items() if asked], 1)
     # The first order is the data itself.
-    seen, drawn = np.stack(strengths, 1)[0], np.stack(strengths, 1)[1:]
+    seen, drawn = strengths[0], strengths[1:]
     alone = (1 + (drawn >= seen - SLACK).sum(0)) / (permutations + 1)
     adjusted = (1 + (drawn.max(1)[:, None] >= seen - SLACK).sum(0)) / (permutations + 1)
-    names = [(one.name, measure.name) for one, measure in tested]
     return Null(dict(zip(names, alone.tolist())), dict(zip(names, adjusted.tolist())))
 
 
-def _units(judged: Judged, attributes: Sequence[Attribute]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n,) the unit of each image, (units, attributes) their groups, and (units,) which truths they have."""
-    table = np.stack([judged.units, *(one.codes for one in attributes)], 1)
-    rows, units = np.unique(table, axis=0, return_inverse=True)
+def _of_attribute(judged: Judged, one: Attribute, measures: Sequence[Measure], permutations: int, seed: int) -> np.ndarray:
+    """(1 + permutations, measures) strength of the largest gap, of the data first."""
+    units, owners, codes, kinds = _units(judged, one.codes)
+    split = owners if len(np.unique(owners)) < len(owners) else None
+    scatter = {"TPR": Shares(judged, units, split, True), "FPR": Shares(judged, units, split, False), "AUC": Areas(judged, units, split)}
+    kept = [one.judged_groups(measure) for measure in measures]
+    renamed = [_renamed(codes, groups, len(one.groups)) for groups in kept]
+    found: list[list[ByGroup]] = [[] for _ in measures]
+    for order in _orders(kinds, permutations, seed, one.name):
+        for place, measure in enumerate(measures):
+            found[place].append(scatter[measure.name].by_group(renamed[place][order], len(kept[place])))
+    return np.stack([_strengths(rows) for rows in found], 1)
+
+
+def _units(judged: Judged, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) the unit of each image; (units,) their patients, their groups, and which truths they have, 0 where the group is not known."""
+    rows, units = np.unique(np.stack([judged.units, codes], 1), axis=0, return_inverse=True)
     units = units.ravel()
     has = [np.bincount(units[judged.truth == truth], minlength=len(rows)) > 0 for truth in (True, False)]
-    return units, rows[:, 1:], has[0] * 2 + has[1]
+    return units, rows[:, 0], rows[:, 1], np.where(rows[:, 1] < 0, 0, has[0] * 2 + has[1])
 
 
-def _exchange(kinds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    order = np.arange(len(kinds))
-    for kind in np.unique(kinds):
-        here = np.flatnonzero(kinds == kind)
-        order[here] = rng.permutation(here)
-    return order
+def _renamed(codes: np.ndarray, kept: np.ndarray, groups: int) -> np.ndarray:
+    """The groups numbered as they are kept, -1 for all others."""
+    names = np.full(groups + 1, -1)
+    names[kept] = np.arange(len(kept))
+    return names[codes]
 
 
-def _strengths(values: np.ndarray, relative: np.ndarray, base: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The largest studentised difference of two groups as minus the log of its Bonferroni p value, so that many groups do not outweigh few.
+def _orders(kinds: np.ndarray, permutations: int, seed: int, name: str) -> Iterator[np.ndarray]:
+    """The order of the data, then random ones within each kind; each is drawn when it is needed, from a stream of its own."""
+    places = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+    yield np.arange(len(kinds))
+    for number in range(permutations):
+        rng, order = generator(seed, f"audit/{name}/{number}", "permutation null"), np.arange(len(kinds))
+        for here in places:
+            order[here] = rng.permutation(here)
+        yield order
 
-    Args:
-        values: (orders, groups) the figure.
-        relative: (orders, groups) its variance in units of `base`, here drawn towards the mean of all groups.
-        counts: (orders, groups) patients.
+
+def _strengths(found: Sequence[ByGroup]) -> np.ndarray:
+    """The largest studentised difference of two groups per order, as minus the log of its Bonferroni p value, so that many groups do not outweigh few.
+
+    The variance of each group is drawn towards the mean of all groups. Where patients have images in two groups, what pulls the
+    one up and the other down is added; what pulls both alike is not taken off, which leaves the test on the safe side.
     """
     from scipy.special import log_ndtr
 
+    values, relative, base, counts, shared = (np.stack(part) for part in zip(*((o.values, o.relative, o.base, o.counts, o.shared) for o in found)))
     pooled = (counts * relative).sum(1, keepdims=True) / counts.sum(1, keepdims=True)
     error = base * (counts * relative + PRIOR * pooled) / (counts + PRIOR)
     first, second = np.triu_indices(values.shape[1], 1)
-    difference, spread = np.abs(values[:, first] - values[:, second]), np.sqrt(error[:, first] + error[:, second])
+    difference = np.abs(values[:, first] - values[:, second])
+    spread = np.sqrt(error[:, first] + error[:, second] + 2 * np.maximum(0, -shared[:, first, second]))
     ratio = np.divide(difference, spread, out=np.where(difference > SLACK, np.inf, 0.0), where=spread > SLACK)
     return -np.log(2 * len(first)) - log_ndtr(-ratio.max(1))
-
-
-class _Shares:
-    """Shares of called images of one truth, by group of their unit, with the variance over units."""
-
-    def __init__(self, judged: Judged, units: np.ndarray, truth: bool):
-        here, count = judged.truth == truth, int(units.max()) + 1
-        self.images = np.bincount(units[here], minlength=count).astype(float)
-        self.called = np.bincount(units[here], weights=judged.called[here], minlength=count)
-
-    def by_group(self, codes: np.ndarray, groups: int) -> tuple[np.ndarray, ...]:
-        rows = np.flatnonzero((codes >= 0) & (self.images > 0))
-        codes, images, called = codes[rows], self.images[rows], self.called[rows]
-        totals, counts = np.bincount(codes, images, groups), np.bincount(codes, minlength=groups)
-        shares = np.bincount(codes, called, groups) / totals
-        squares = np.bincount(codes, np.square(called - shares[codes] * images), groups)
-        return shares, squares / totals * counts / np.maximum(counts - 1, 1), 1 / totals, counts
-
-
-class _Areas:
-    """Areas under the ROC curve by group, with the variance of their placements over units (DeLong 1988; Obuchowski 1997)."""
-
-    def __init__(self, judged: Judged, units: np.ndarray):
-        first, last = judged.ties()
-        self.truth, self.units, self.count = judged.truth, units, int(units.max()) + 1
-        self.ties = first if (last - first > 1).any() else None
-        self.has = [np.bincount(units[judged.truth == truth], minlength=self.count) > 0 for truth in (True, False)]
-
-    def by_group(self, codes: np.ndarray, groups: int) -> tuple[np.ndarray, ...]:
-        group = codes[self.units]
-        # One group after another, each in ascending order of the chance.
-        rows = np.argsort(group, kind="stable")[np.count_nonzero(group < 0) :]
-        group, truth = group[rows], self.truth[rows]
-        start = np.searchsorted(group, np.arange(groups))
-        share, positives, negatives = self._placements(rows, group, truth, start)
-        areas = np.bincount(group[truth], share[truth], groups) / positives
-        pull = (share - areas[group]) / np.where(truth, positives[group], negatives[group])
-        inside = codes >= 0
-        squares = np.bincount(codes[inside], np.square(np.bincount(self.units[rows], pull, self.count))[inside], groups)
-        counts = np.min([np.bincount(codes[inside & has], minlength=groups) for has in self.has], axis=0)
-        base = 1 / positives + 1 / negatives
-        return areas, squares / base * counts / np.maximum(counts - 1, 1), base, counts
-
-    def _placements(self, rows: np.ndarray, group: np.ndarray, truth: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Per row the share of the other truth in its group that is in order with it, ties half; and how many of either truth a group has."""
-        negative, positive = (np.concatenate([[0], np.cumsum(part)]) for part in (~truth, truth))
-        ends = np.append(start[1:], len(rows))
-        positives, negatives = positive[ends] - positive[start], negative[ends] - negative[start]
-        first, last = np.arange(len(rows)), np.arange(1, len(rows) + 1)
-        if self.ties is not None:
-            key = group * (len(self.ties) + 1) + self.ties[rows]
-            first, last = np.searchsorted(key, key, "left"), np.searchsorted(key, key, "right")
-        below = (negative[first] + negative[last]) / 2 - negative[start][group]
-        above = positives[group] - (positive[first] + positive[last]) / 2 + positive[start][group]
-        return np.where(truth, below / negatives[group], above / positives[group]), positives, negatives
