@@ -11,6 +11,7 @@ from toys import SCHEMA, SMALL_NET, PowerCut, toy_cohort, toy_table
 
 from synthkit.core.budget import Minutes, Steps
 from synthkit.core.cohort import Cohort
+from synthkit.core.files import read_manifest
 from synthkit.core.pixels import Pixels
 from synthkit.core.provenance import Provenance, patient_digest
 from synthkit.core.schema import Category, Schema
@@ -20,28 +21,47 @@ from synthkit.generators.card import Card
 from synthkit.generators.diffusion import Diffusion
 from synthkit.generators.generator import Generator
 from synthkit.metrics.paired import Estimate
-from synthkit.nets.network import EditableNetwork, Network
+from synthkit.nets.network import Batch, EditableNetwork, Network
 from synthkit.nets.predictor import FactorPredictor
-from synthkit.studies.hybrid.arms import ARMS, AUGMENTED, BALANCED, COUNTERFACTUAL, DUPLICATED, NAIVE, PRETRAINED, REAL_ONLY, Candidate, candidates
-from synthkit.studies.hybrid.choice import choose
-from synthkit.studies.hybrid.design import Design
+from synthkit.studies.audit.judged import Judged
+from synthkit.studies.audit.measures import ece
+from synthkit.studies.hybrid.arms import (
+    ARMS,
+    AUGMENTED,
+    BALANCED,
+    BALANCED_MIX,
+    COUNTERFACTUAL,
+    DUPLICATED,
+    FILTERED,
+    NAIVE,
+    PRETRAINED,
+    REAL_ONLY,
+    Arm,
+    Candidate,
+    candidates,
+)  # fmt: skip
+from synthkit.studies.hybrid.choice import Choice, choose, cuts
+from synthkit.studies.hybrid.design import FRESH, Design
 from synthkit.studies.hybrid.effects import Readings, allowance, relative
-from synthkit.studies.hybrid.filtering import faultless, kept
-from synthkit.studies.hybrid.fits import Job, learn
+from synthkit.studies.hybrid.filtering import agreeing, faultless, kept
+from synthkit.studies.hybrid.fits import ORIGIN, Job, learn, marked
 from synthkit.studies.hybrid.hybrid import hybrid
-from synthkit.studies.hybrid.ledger import CHOICE
+from synthkit.studies.hybrid.ledger import CHOICE, EXPERIMENT
 from synthkit.studies.hybrid.measures import average_precision, brier, calibration_error, measured, roc_area, threshold
-from synthkit.studies.hybrid.pools import Pool, pools, requests
-from synthkit.studies.hybrid.rare import Rare
-from synthkit.studies.hybrid.result import COLUMNS, Hybrid, said
+from synthkit.studies.hybrid.notes import notes
+from synthkit.studies.hybrid.pools import CHUNK, Pool, Pools, joined, pools, requests
+from synthkit.studies.hybrid.rare import FEWEST_RARE, Rare
+from synthkit.studies.hybrid.result import COLUMNS, Hybrid, rows, said
 from synthkit.studies.hybrid.source import origin, prepared
-from synthkit.tasks.classifier import Classifier
+from synthkit.tasks.classifier import Classifier, cell_weights
+from synthkit.tasks.predictor import Predictor
 
 APART = 1.6  # distance of the classes in standard deviations of the only direction that tells them apart
 SPACE = Space((16, 16), (Channel("grey", high=65535),))
 PLACES = (np.arange(16) + 0.5) / 16
 BASIS = np.stack([np.outer(np.cos(np.pi * a * PLACES), np.cos(np.pi * b * PLACES)) for a, b in ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (2, 2))])
 TASK = Classifier("lesion", options={"widths": (8, 16)}, batch_size=16, learning_rate=6e-3)
+QUICK = Classifier("lesion", backbone="test_hybrid:Plane", augment=False, batch_size=16, learning_rate=3e-2)
 RARE = {"lesion": "present", "k": 4}
 
 
@@ -82,6 +102,17 @@ class Waves(EditableNetwork):
         return torch.nn.functional.pad(self.strength * APART * c[:, 1:2], (0, 5))
 
 
+class Plane(torch.nn.Module):
+    """A linear classifier, which learns to tell waves apart in a few steps."""
+
+    def __init__(self, *, channels: int, size: tuple[int, ...], outputs: int):
+        super().__init__()
+        self.plane = torch.nn.Linear(channels * int(np.prod(size)), outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.plane(x.flatten(1))
+
+
 class Blind(Network):
     """The same without an encoder, as a GAN."""
 
@@ -103,26 +134,26 @@ def planted(network: Network, *, schema: Schema = SCHEMA, space: Space = SPACE, 
     return Generator(Diffusion(), network, schema, space, Card("planted waves", facts, {}), frozenset(map(patient_digest, patients)))
 
 
-REAL, VALID, TEST = waves(100, seed=1, prefix="r"), waves(100, seed=2, prefix="v"), waves(400, seed=3, prefix="t")
-PERFECT = planted(Waves(1.0))
+REAL, VALID, TEST = waves(100, seed=1, prefix="r"), waves(100, seed=2, prefix="v"), waves(250, seed=3, prefix="t")
+PERFECT, FEW = planted(Waves(1.0)), {"budget": Steps(2), "seeds": [0], "test": TEST[:60]}
 
 
 def study(**changes: object) -> Hybrid:
-    settings = {"task": TASK, "real": REAL, "valid": VALID, "test": TEST, "generator": PERFECT, "rare": RARE, "arms": (REAL_ONLY, BALANCED, DUPLICATED, NAIVE),
-                "shares": (2,), "seeds": range(3), "budget": Steps(40), "progress": False, "jobs": 1, "say": lambda text: None}  # fmt: skip
+    settings = {"task": QUICK, "real": REAL, "valid": VALID, "test": TEST, "generator": PERFECT, "rare": RARE, "arms": (REAL_ONLY, BALANCED, DUPLICATED, NAIVE),
+                "shares": (2,), "seeds": range(3), "budget": Steps(25), "progress": False, "jobs": 1, "say": lambda text: None}  # fmt: skip
     return hybrid(**{**settings, **changes})
 
 
 def design(**changes: object) -> Design:
     settings = {"real": REAL, "valid": VALID, "test": TEST, "rare": Rare.of(RARE), "arms": ARMS, "shares": (1, 2), "seeds": range(3), "budget": Steps(40)}
-    return Design.of(TASK, **{**settings, "most": 999, **changes})
+    return Design.of(QUICK, **{**settings, "most": 999, **changes})
 
 
 @pytest.fixture(scope="module")
 def perfect(tmp_path_factory) -> tuple[Hybrid, Path, list[str]]:
     """All arms with a generator that draws what patients look like; its run folder, and what was announced."""
     folder, heard = tmp_path_factory.mktemp("hybrid") / "run", []
-    return study(arms=ARMS, run=folder, say=heard.append, budget=Steps(80)), folder, heard
+    return study(arms=ARMS, run=folder, say=heard.append), folder, heard
 
 
 def test_a_perfect_generator_is_found_to_help(perfect):
@@ -132,17 +163,31 @@ def test_a_perfect_generator_is_found_to_help(perfect):
     assert set(first.index) >= {f"{DUPLICATED.name} x 2", BALANCED.name, REAL_ONLY.name} and (first["diff_low"] > 0).all()
     assert (first.loc[[f"{DUPLICATED.name} x 2", BALANCED.name], "rel_low"] > 0).all() and first["rel_low"].between(-1, first["relative"]).all()
     assert np.allclose(first["difference"], first["value"] - first["baseline"]) and np.allclose(first["relative"], first["value"] / first["baseline"] - 1)
-    assert len(heard) == 1 and "24 classifiers of" in heard[0] and " min" in heard[0]
+    assert len(heard) == 1 and f"up to {(9 + 5) * 3} classifiers of" in heard[0] and "their filter" in heard[0] and " min" in heard[0]
+
+
+def test_the_headline_is_read_on_seeds_that_did_not_choose(perfect):
+    result, folder, _ = perfect
+    keys = [read_manifest(path)["key"] for path in folder.glob("fit-*.json")]
+    fresh = [key for key in keys if key["seed"] >= FRESH]
+    assert len(keys) == 27 + len(fresh) and len(fresh) == 3 * len(result.choice.read)
+    assert {key["seed"] for key in fresh} == {FRESH, FRESH + 1, FRESH + 2} and {key["seed"] for key in keys} - {key["seed"] for key in fresh} == {0, 1, 2}
+    assert {key["arm"]["name"] for key in fresh} == {name.split(" x ")[0] for name in result.choice.read}
+    assert len(list(folder.glob("test-*.json"))) == len(keys), "both the headline and the exploratory rows are read on test"
+    first, rest = (part[part["measure"] == "AUPRC"].set_index("arm")["value"] for part in (result.headline, result.exploratory))
+    assert first.iloc[0] != rest[first.index[0]], "a headline that repeats an exploratory row was read on the runs of the choice"
+    assert first.iloc[0] == pytest.approx(rest[first.index[0]], abs=0.1)
 
 
 def test_the_frame_has_every_arm_and_measure_with_its_interval(perfect):
     frame = perfect[0].frame()
     assert tuple(frame.columns) == COLUMNS and len(perfect[0].exploratory) == len(ARMS) * 6
     assert (frame["low"] <= frame["value"]).all() and (frame["value"] <= frame["high"]).all()
-    assert (frame["n_test"] == 400).all() and (frame["n_rare"] == 80).all()
+    assert (frame["n_test"] == 250).all() and (frame["n_rare"] == 50).all()
     counts = perfect[0].exploratory.drop_duplicates("arm").set_index("arm")
     assert (counts["n_real"] == 84).all(), "80 healthy patients and four ill ones"
     assert counts.loc[[REAL_ONLY.name, f"{DUPLICATED.name} x 2", f"{NAIVE.name} x 2"], "n_added"].tolist() == [0, 168, 168]
+    assert counts.loc[f"{BALANCED_MIX.name} x 2", "n_distinct"] == 168 and counts.loc[f"{FILTERED.name} x 2", "n_distinct"] > 100
     assert counts.loc[[f"{DUPLICATED.name} x 2", f"{NAIVE.name} x 2", f"{COUNTERFACTUAL.name} x 2"], "n_distinct"].tolist() == [84, 168, 160]
     reached = perfect[0].exploratory.query("measure == 'specificity'")
     assert reached["value"].between(0.75, 1).all() and (reached["verdict"].isin(["not assessed", "baseline"])).all()
@@ -150,9 +195,10 @@ def test_the_frame_has_every_arm_and_measure_with_its_interval(perfect):
 
 def test_caveats_and_figure_say_what_was_compared(perfect):
     notes, figure = "\n".join(perfect[0].caveats()), perfect[0].figure()
-    for words in ("train: 4 of 84 images, 4 patients", "pretrained elsewhere (9 images of elsewhere)", "chosen among 4",
-                  "'exploratory' rows are many comparisons", "not carry another draw of the k patients", "Filter, rare class:",
-                  "overstate a rare class"):  # fmt: skip
+    for words in ("train: 4 of 84 images, 4 patients", "pretrained elsewhere (9 images of elsewhere)", "chosen among 5",
+                  "on runs from other seeds", "and many comparisons", "not carry another draw of the k patients", "Filter, rare class:",
+                  "overstate a rare class", "threshold counts as fixed", "'naive mix' differs from 'duplicated real' in the images alone",
+                  "'duplicated real', 'naive mix' drew every image equally often", "All arms but 'real only' were augmented"):  # fmt: skip
         assert words in notes, words
     assert [title.text for title in figure.layout.annotations][0].startswith("Difference in AUPRC: ")
     drawn_values = [trace for trace in figure.data if trace.name == "value or difference"]
@@ -160,7 +206,7 @@ def test_caveats_and_figure_say_what_was_compared(perfect):
 
 
 def test_a_generator_without_the_finding_does_not_pass_for_help():
-    result = study(generator=planted(Waves(0.0)), budget=Steps(60))
+    result = study(generator=planted(Waves(0.0)), budget=Steps(16))
     assert not result.better
     first = result.headline.query("measure == 'AUPRC'").set_index("against")
     assert first.loc[BALANCED.name, "verdict"] in ("worse", "no difference shown") and first.loc[BALANCED.name, "difference"] < 0.05
@@ -182,36 +228,50 @@ class Sealed(Pixels):
 
 
 def test_no_test_image_is_read_before_the_choice(tmp_path):
-    sealed = replace(TEST, images=Sealed(TEST.images, tmp_path))
+    sealed = replace(TEST[:60], images=Sealed(TEST[:60].images, tmp_path))
     with pytest.raises(AssertionError, match="before the choice"):
         sealed.images.raw()
-    assert study(test=sealed, run=tmp_path, budget=Steps(2), seeds=[0]).choice.chosen.arm == NAIVE
+    assert study(**FEW | {"test": sealed}, run=tmp_path).choice.chosen.arm == NAIVE
 
 
-def test_a_run_that_broke_off_goes_on_to_the_same_table(perfect, tmp_path, monkeypatch):
-    whole, fit, fitted = study(budget=Steps(5)), Job.fit, []
+def test_a_run_that_broke_off_goes_on_to_the_same_table(tmp_path, monkeypatch):
+    arms = {"arms": (REAL_ONLY, BALANCED, DUPLICATED, NAIVE, FILTERED), **FEW}
+    whole, fit, fitted = study(**arms), Job.fit, []
 
     def unsteady(job: Job, *given: object) -> None:
-        if len(fitted) == 5:
+        if len(fitted) == 3:
             raise PowerCut
         fitted.append(job)
         fit(job, *given)
 
     monkeypatch.setattr(Job, "fit", unsteady)
     with pytest.raises(PowerCut):
-        study(budget=Steps(5), run=tmp_path)
-    rest = []
+        study(run=tmp_path, **arms)
+    rest, filtered = [], []
     monkeypatch.setattr(Job, "fit", lambda job, *given: (rest.append(job), fit(job, *given))[1])
+    monkeypatch.setattr("synthkit.studies.hybrid.pools.kept", lambda *given: filtered.append(given))
     heard = []
-    again = study(budget=Steps(5), run=tmp_path, say=heard.append)
-    assert again.frame().equals(whole.frame()) and len(rest) == 12 - 5 and "7 classifiers" in heard[0] and "5 of 12 classifiers are there" in heard[0]
-    assert study(budget=Steps(5), run=tmp_path).frame().equals(whole.frame()) and len(rest) == 7
+    again = study(run=tmp_path, say=heard.append, **arms)
+    total = 5 + len(again.choice.read)
+    assert again.frame().equals(whole.frame()) and len(rest) == total - 3 and "3 of 9 classifiers are there" in heard[0] and total == 9
+    assert study(run=tmp_path, say=heard.append, **arms).frame().equals(whole.frame()) and len(rest) == total - 3 and not filtered
+    assert "up to 0 classifiers" in heard[1] and f"{total} of {total} classifiers are there" in heard[1]
     with pytest.raises(FitError, match=r"holds another experiment \(other arms and shares\); give a new folder"):
-        study(budget=Steps(5), run=tmp_path, shares=(1, 2))
+        study(run=tmp_path, **arms, shares=(1, 2))
+    sick = replace(TEST[:60], table=TEST[:60].table.assign(lesion=np.where(np.arange(60) % 5 == 1, "present", "absent"), diameter=np.nan))
+    with pytest.raises(FitError, match=r"holds another experiment \(other test\)"):
+        study(run=tmp_path, **arms | {"test": sick})
     damaged = next(tmp_path.glob("test-*.safetensors"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     with pytest.raises(StoreError, match="was changed or damaged"):
-        study(budget=Steps(5), run=tmp_path)
+        study(run=tmp_path, **arms)
+
+
+def test_a_refusal_of_the_expected_time_leaves_the_folder_free(tmp_path):
+    with pytest.raises(FitError, match="would take about"):
+        study(run=tmp_path, limit=0.0001)
+    assert not (tmp_path / EXPERIMENT).exists()
+    assert study(run=tmp_path, **FEW).choice is not None
 
 
 @pytest.mark.slow
@@ -230,19 +290,45 @@ def test_every_arm_trains_equally_long_and_as_it_says(monkeypatch):
     monkeypatch.setattr(Classifier, "fit", noted)
     real = design().images(design().real)
     for arm in (REAL_ONLY, AUGMENTED, BALANCED):
-        learn(TASK, arm, real=real, added=None, steps=5, seed=7)
-    for arm in (NAIVE, PRETRAINED):
-        learn(TASK, arm, real=real, added=design().images(VALID[:30]), steps=5, seed=7)
+        learn(QUICK, arm, real=real, added=None, steps=5, seed=7)
+    for arm in (NAIVE, BALANCED_MIX, PRETRAINED):
+        learn(QUICK, arm, real=real, added=design().images(VALID[:30]), steps=5, seed=7)
+    both = ("lesion", ORIGIN)
     assert calls == [(False, None, 84, 5, False, 7, False), (True, None, 84, 5, False, 7, False), (True, "lesion", 84, 5, False, 7, False),
-                     (True, "lesion", 114, 5, False, 7, False), (True, "lesion", 30, 2, False, 7, False), (True, "lesion", 84, 3, True, 7, False)]  # fmt: skip
+                     (True, None, 114, 5, False, 7, False), (True, both, 114, 5, False, 7, False), (True, "lesion", 30, 2, False, 7, False),
+                     (True, "lesion", 84, 3, True, 7, False)]  # fmt: skip
+
+
+def test_arms_draw_their_images_as_often_as_they_say(monkeypatch):
+    """Real images of the rare class are marked by a wave of their own, which no other image has."""
+    laid, seen = design(), []
+    real, added = laid.images(laid.real), laid.images(VALID[np.argsort(VALID.table["lesion"].to_numpy() == "absent", kind="stable")[:40]])
+    ill = laid.rare.positive(real)
+    dark = Cohort.of(np.where(ill[:, None, None, None], 0, np.maximum(real.images.raw(), 1)).astype(np.uint16), real.table, schema=real.schema,
+                     space=SPACE, provenance=real.provenance)  # fmt: skip
+    bright = Cohort.of(np.maximum(added.images.raw(), 1).astype(np.uint16), added.table, schema=added.schema, space=SPACE, provenance=added.provenance)
+    step = FactorPredictor.training_step
+
+    def noted(network: FactorPredictor, batch: Batch) -> torch.Tensor:
+        marked_rows = (batch.x == -1).flatten(1).all(1).double()
+        seen.append((float(marked_rows.mean()), float(batch.c[:, 1].double().mean())))
+        return step(network, batch)
+
+    monkeypatch.setattr(FactorPredictor, "training_step", noted)
+    # Of 84 real images 4 are ill, of 40 added ones 20: shares of real ill images and of all ill images among those drawn.
+    for arm, expected in ((NAIVE, (4 / 124, 24 / 124)), (replace(BALANCED, added="sampled"), (0.5 * 4 / 24, 0.5)), (BALANCED_MIX, (0.25, 0.5))):
+        seen.clear()
+        learn(replace(QUICK, batch_size=64), arm, real=dark, added=bright, steps=31, seed=0)
+        assert np.mean(seen[1:], 0) == pytest.approx(expected, abs=0.03), arm.name
 
 
 def test_a_network_without_an_encoder_cannot_edit_and_the_arm_is_left_out():
-    result = study(generator=planted(Blind()), arms=(REAL_ONLY, BALANCED, DUPLICATED, NAIVE, COUNTERFACTUAL), budget=Steps(2), seeds=[0])
+    result = study(generator=planted(Blind()), arms=(REAL_ONLY, BALANCED, DUPLICATED, NAIVE, COUNTERFACTUAL), **FEW)
     assert not result.frame()["arm"].str.contains("counterfactual").any()
     assert any("Diffusion has no encoder, so real images cannot be edited" in note for note in result.caveats())
+    assert not any("counterfactual augmentation" in note for note in result.caveats()), "what was left out drew nothing"
     with pytest.raises(DataError, match="no arm with synthetic images is left: Diffusion has no encoder"):
-        study(generator=planted(Blind()), arms=(REAL_ONLY, BALANCED, DUPLICATED, COUNTERFACTUAL), budget=Steps(2), seeds=[0])
+        study(generator=planted(Blind()), arms=(REAL_ONLY, BALANCED, DUPLICATED, COUNTERFACTUAL), **FEW)
 
 
 def test_a_recipe_learns_from_the_k_shot_patients_alone(tmp_path, capsys):
@@ -253,7 +339,7 @@ def test_a_recipe_learns_from_the_k_shot_patients_alone(tmp_path, capsys):
     assert made.card.training["balance"] == "lesion"
     tuned = prepared(made, laid, budget=Steps(9), fine_tune=Steps(3), folder=tmp_path / "tuned")
     assert tuned.card.training["steps"] == 3 and tuned.weights_digest() != made.weights_digest() and "pretrained elsewhere" in origin(tuned, laid, Steps(3))
-    result = study(generator=recipe, generator_budget=Steps(2), budget=Steps(2), seeds=[0])
+    result = study(generator=recipe, generator_budget=Steps(2), shares=(0.2,), **FEW)
     assert any("learnt from the same k-shot patients" in note for note in result.caveats()) and set(result.headline["verdict"]) == {"not assessed"}
 
 
@@ -293,7 +379,7 @@ def test_edited_images_stand_beside_their_originals(tmp_path):
 
 
 def test_the_filter_drops_copies_of_training_images_and_images_of_the_other_class():
-    laid = design(real=waves(300, seed=9, prefix="big"), rare=Rare("lesion", "present", 60), budget=Steps(120))
+    laid = design(real=waves(300, seed=9, prefix="big"), rare=Rare("lesion", "present", 60), budget=Steps(60))
     ill, healthy = (laid.images(waves(400, seed=11, prefix="s")[np.arange(400) % 5 == place]) for place in (0, 1))
     copied = laid.images(laid.real)[np.flatnonzero(laid.rare.positive(laid.real))[:10]]
     copied.table["image_id"], copied.table["patient_id"] = [f"copy-{i}" for i in range(10)], [f"copy-{i}" for i in range(10)]
@@ -303,6 +389,36 @@ def test_the_filter_drops_copies_of_training_images_and_images_of_the_other_clas
     names = chosen[0].table["image_id"]
     right, others = (names.str.startswith(prefix).sum() for prefix in ("s-", "wrong"))
     assert right > 1.5 * others and not names.str.startswith("copy").any() and why == "" and len(notes) == 2 and "of 170 images pass" in notes[0]
+
+
+def test_the_filter_asks_for_the_very_level_of_each_image():
+    grades = Schema((Category("grade", ("none", "mild", "severe")),))
+    table = pd.DataFrame({"image_id": list("abcd"), "patient_id": list("abcd"), "grade": ["none", "mild", "mild", "severe"]})
+    shades = np.array([0, 30000, 65535, 65535], np.uint16)[:, None, None, None].repeat(16, 2).repeat(16, 3)
+    side = Cohort.of(shades, table, schema=grades, space=SPACE, provenance=REAL.provenance)
+    # Dark is "none", middle "mild" and bright "severe": the third image was asked to be mild and is severe.
+    judge = Predictor(Shades(), grades, SPACE)
+    assert agreeing(judge, side, Rare("grade", "severe", 1)).tolist() == [True, True, False, True]
+
+
+class Shades(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -(x.mean((1, 2, 3))[:, None] - torch.tensor([-1.0, 0.0, 1.0])).abs() * 10
+
+
+def test_cohorts_are_joined_at_once_as_they_are_by_turns():
+    parts = [VALID[:3], VALID[3:4], VALID[4:9]]
+    whole = joined(parts)
+    assert whole.table.equals((parts[0] + parts[1] + parts[2]).table) and np.array_equal(whole.images.raw(), VALID.images.raw(range(9)))
+    assert whole.provenance == VALID.provenance and whole.schema == VALID.schema
+
+
+def test_many_images_are_edited_in_pieces(tmp_path, monkeypatch):
+    sizes, edit = [], Generator.edit
+    monkeypatch.setattr(Generator, "edit", lambda generator, cohort, do: (sizes.append(len(cohort)), edit(generator, cohort, do))[1])
+    laid = design(arms=(REAL_ONLY, BALANCED, DUPLICATED, COUNTERFACTUAL), shares=(2,))
+    pools(laid, PERFECT, seed=0, folder=tmp_path, progress=False)
+    assert sizes == [CHUNK, 80 - CHUNK]
 
 
 def test_measures_are_those_of_scikit_learn():
@@ -321,8 +437,15 @@ def test_measures_are_those_of_scikit_learn():
 
 def test_calibration_error_and_threshold_by_hand():
     chance, truth = np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, True, True, True])
-    # Two bins: |0.1 - 1/2| and |0.9 - 1|, half of the images each.
+    # Two groups of equal chances, each in a bin of its own: |0.1 - 1/2| and |0.9 - 1|, half of the images each.
     assert calibration_error(chance, truth, np.ones((1, 4)))[0] == pytest.approx((0.4 + 0.1) / 2)
+    rng = np.random.default_rng(3)
+    chance, weights = np.round(rng.random(90), 2), rng.integers(0, 3, (20, 90)).astype(float)
+    truth = rng.random(90) < chance
+    order = np.argsort(chance, kind="stable")
+    audited = Judged.of(chance, truth, np.arange(90), threshold=0.5)
+    assert calibration_error(chance, truth, weights) == pytest.approx(ece(audited, weights[:, order])), "as an audit measures it"
+    assert np.isnan(calibration_error(chance, truth, np.zeros((1, 90))))
     negatives = np.linspace(0, 1, 101)
     cut = threshold(np.append(negatives, [0.95, 0.2]), np.append(np.zeros(101, bool), [True, True]))
     assert (negatives <= cut).mean() >= 0.9 > (negatives < cut - 0.005).mean()
@@ -331,10 +454,10 @@ def test_calibration_error_and_threshold_by_hand():
     assert measured("sensitivity", chances, ill, every, cut=cut)[0] == 0.5 and measured("specificity", chances, ill, every, cut=cut)[0] >= 0.9
 
 
-def readings(shift: float, *, trial: int = 0, seeds: int = 3, patients: int = 80) -> Readings:
+def readings(shift: float, *, trial: int = 0, seeds: int = 3, patients: int = 80, positives: int = 27) -> Readings:
     """Two arms whose scores share the patients' luck; the second is better by `shift` standard deviations."""
-    rng = np.random.default_rng([trial, int(10 * shift)])
-    truth, luck = np.arange(patients) % 3 == 0, rng.normal(0, 1, patients)
+    rng = np.random.default_rng([trial, int(10 * shift), positives])
+    truth, luck = np.arange(patients) < positives, rng.normal(0, 1, patients)
     arms = {}
     for arm, apart in (("a", 1.0), ("b", 1.0 + shift)):
         scores = [apart * truth + luck + rng.normal(0, 0.3, patients) + rng.normal(0, 0.1) * truth for _ in range(seeds)]
@@ -351,10 +474,11 @@ def test_relative_differences_are_ratios_of_means():
     assert (itself.value, itself.low, itself.high) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("shift", [0.0, 1.5])
-def test_intervals_cover_the_truth_about_95_times_in_100(shift):
+@pytest.mark.parametrize(("shift", "positives"), [(0.0, 27), (1.5, 27), (0.0, 5), (1.5, 5)])
+def test_intervals_cover_the_truth_about_95_times_in_100(shift, positives):
     """Absolute and relative differences of AUPRC; the truth is the mean over many studies."""
-    studies = [readings(shift, trial=trial).paired(times=100, seed=trial)["AUPRC"] for trial in range(100)]
+    every = [readings(shift, trial=trial, positives=positives) for trial in range(100)]
+    studies = [one.paired(measures=("AUPRC",), times=60, seed=trial)["AUPRC"] for trial, one in enumerate(every)]
     found = [(scores.difference("b", "a"), relative(scores, "b", "a")) for scores in studies]
     for place in (0, 1):
         expected = np.mean([pair[place].value for pair in found])
@@ -372,12 +496,69 @@ def test_arms_without_an_error_still_leave_a_difference_open():
 
 
 @pytest.mark.parametrize(
-    ("measure", "change", "seeds", "expected"),
-    [("AUPRC", (0.1, 0.05, 0.2), 3, "better"), ("AUPRC", (0.1, 0.05, 0.2), 2, "not assessed"), ("Brier", (0.1, 0.05, 0.2), 3, "worse"),
-     ("ECE", (-0.1, -0.2, -0.05), 3, "better"), ("AUC", (0.0, -0.1, 0.1), 3, "no difference shown"), ("specificity", (0.1, 0.05, 0.2), 3, "not assessed")],
+    ("measure", "change", "seeds", "rare", "expected"),
+    [("AUPRC", (0.1, 0.05, 0.2), 3, 8, "better"), ("AUPRC", (0.1, 0.05, 0.2), 2, 8, "not assessed"), ("AUPRC", (0.1, 0.05, 0.2), 3, 7, "not assessed"),
+     ("Brier", (0.1, 0.05, 0.2), 3, 8, "worse"), ("ECE", (-0.1, -0.2, -0.05), 3, 8, "better"), ("AUC", (0.0, -0.1, 0.1), 3, 8, "no difference shown"),
+     ("specificity", (0.1, 0.05, 0.2), 3, 8, "not assessed")],
 )  # fmt: skip
-def test_verdicts(measure, change, seeds, expected):
-    assert said(measure, Estimate(*change), same=False, seeds=seeds) == expected
+def test_verdicts(measure, change, seeds, rare, expected):
+    assert said(measure, Estimate(*change), same=False, seeds=seeds, rare=rare) == expected
+
+
+@pytest.mark.parametrize(("patients", "told"), [(FEWEST_RARE - 1, False), (FEWEST_RARE, True)])
+def test_few_rare_patients_on_test_give_no_verdict_and_no_ratio(patients, told, tmp_path):
+    every = readings(1.5, positives=FEWEST_RARE)
+    names = {"a": BALANCED.name, "b": f"{NAIVE.name} x 1"}
+    scores = Readings({names[arm]: runs for arm, runs in every.chances.items()}, {names[arm]: every.cuts[arm] for arm in names}, every.truth, every.units)
+    choice = Choice(Candidate(NAIVE, 1.0), (BALANCED.name,), dict.fromkeys(names.values(), 0.5))
+    table = rows(choice, *2 * [scores.paired(times=50)], dict.fromkeys(names.values(), {
+        "n_rare": patients, "n_real": 9, "n_added": 9, "n_distinct": 9, "n_test": 80, "seeds": 3, "steps": 9}))  # fmt: skip
+    first = table[(table["part"] == "headline") & (table["measure"] == "AUPRC")].iloc[0]
+    assert (first["verdict"] == "better") == told and np.isfinite(first["relative"]) == told and first["diff_low"] > 0
+    result = Hybrid("few", table)
+    back = Hybrid.load(result.save(tmp_path / "few.json"))
+    assert back.better == result.better == told
+    pd.testing.assert_frame_equal(back.frame(), result.frame(), check_dtype=False, atol=1e-5)
+
+
+def test_notes_warn_of_few_rare_patients():
+    def told(valid: int, test: int) -> str:
+        sides = {name: cohort[:number * 5] for name, cohort, number in (("valid", VALID, valid), ("test", TEST, test))}
+        return "\n".join(notes(design(**sides), Pools({}, {}), PERFECT, None))
+
+    assert "under 8" not in told(8, 8)
+    assert "valid: 7 patients of the rare class, under 8: which arm is chosen" in told(7, 8)
+    assert "test: 7 patients of the rare class, under 8: no verdict" in told(8, 7)
+
+
+def test_an_arm_that_is_chosen_by_luck_is_not_read_by_the_same_luck():
+    """All arms are equal. Read on the runs that chose it, the best one passes for better about three times as often as it may, or more."""
+    shared, fresh = np.array([chosen_by_luck(trial) for trial in range(100)]).transpose(1, 2, 0)
+    assert shared[0].mean() > 0.06 and shared[1].mean() > 0.08, "the fault that fresh seeds are for"
+    assert fresh[0].mean() <= 0.06 and abs(fresh[1].mean()) < 0.05
+
+
+def chosen_by_luck(trial: int, *, seeds: int = 5, spread: float = 0.4) -> list[tuple[float, float]]:
+    """Whether the chosen arm passes for better, and its relative gain: on the runs that chose it, and on fresh ones."""
+    rng, every = np.random.default_rng([trial, 2]), candidates(ARMS, (0.5, 1, 2))
+    valid, test = np.arange(80) % 4 == 0, np.arange(100) % 4 == 0
+
+    def luck() -> dict[str, np.ndarray]:
+        return {one.name: rng.normal(0, spread, seeds) for one in every}
+
+    def chances(lucky: dict[str, np.ndarray], truth: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        patients = rng.normal(0, 0.8, len(truth))
+        noise = {name: rng.normal(0, 0.6, (seeds, len(truth))) for name in names}
+        return {name: 1 / (1 + np.exp(-((1 + lucky[name])[:, None] * truth + patients + noise[name]))) for name in names}
+
+    lucky = luck()
+    read = choose(every, chances(lucky, valid, tuple(lucky)), valid).chosen.name, BALANCED.name
+    found = []
+    for runs in (lucky, luck()):
+        readings = Readings(chances(runs, test, read), dict.fromkeys(read, np.full(seeds, 0.5)), test, np.arange(100))
+        scores = readings.paired(measures=("AUPRC",), times=40, seed=trial)["AUPRC"]
+        found.append((float(scores.difference(*read).low > 0), relative(scores, *read).value))
+    return found
 
 
 def test_the_choice_is_the_best_synthetic_arm_on_validation_and_names_its_baselines():
@@ -386,8 +567,12 @@ def test_the_choice_is_the_best_synthetic_arm_on_validation_and_names_its_baseli
     strength = {"naive mix x 2": 0.5, "naive mix x 1": 0.3, "standard augmentation": 0.8}
     chances = {one.name: np.stack([strength.get(one.name, 0.0) * truth + rng.random(60) for _ in range(2)]) for one in names}
     choice = choose(names, chances, truth)
-    assert choice.chosen == Candidate(NAIVE, 2.0) and choice.cuts["real only"].shape == (2,)
+    assert choice.chosen == Candidate(NAIVE, 2.0) and cuts(chances, truth)["real only"].shape == (2,)
     assert choice.against == ("duplicated real x 2", "class-balanced augmentation", "real only", "standard augmentation")
+    assert choice.read == ("naive mix x 2", *choice.against)
+    same = dict.fromkeys(chances, chances["naive mix x 2"])
+    for order in (names, names[::-1]):
+        assert choose(order, same, truth).chosen == Candidate(NAIVE, 1.0), "of equal ones the smallest share"
 
 
 def patients_of(cohort: Cohort, rows: slice) -> tuple[str, ...]:
@@ -409,6 +594,8 @@ OTHER = Schema((Category("ward", ("a", "b")),))
         ({"rare": {"age": "70", "k": 2}, "task": "age"}, SchemaError, "age = '70' must be of a category"),
         ({"rare": {"sex": "F", "k": 2}}, SchemaError, "task predicts lesion and rare names sex"),
         ({"valid": VALID[np.flatnonzero(VALID.table["lesion"] == "absent")]}, DataError, "valid: no image with lesion = present among 80"),
+        ({"valid": VALID[:5]}, DataError, r"valid: 1 patient\(s\) with lesion = present, and 2 or more are needed \(8 for a verdict\)"),
+        ({"test": TEST[:4]}, DataError, r"test: 1 patient\(s\) with lesion = present, and 2 or more are needed"),
         ({"test": TEST[np.flatnonzero(TEST.table["lesion"] == "present")]}, DataError, "test: no known image without lesion = present"),
         ({"test": REAL}, LeakageError, "both real and test"),
         ({"valid": TEST[:60]}, LeakageError, "both valid and test"),
@@ -427,8 +614,11 @@ OTHER = Schema((Category("ward", ("a", "b")),))
         ({"arms": (REAL_ONLY, BALANCED, DUPLICATED)}, DataError, "no arm adds synthetic images"),
         ({"arms": ("naive mix",)}, DataError, "'naive mix' is no arm; take them from"),
         ({"seeds": []}, DataError, "give distinct whole numbers"),
+        ({"seeds": 5}, DataError, r"seeds=5: one number could be a seed or how many; give range\(5\)"),
+        ({"seeds": [0, 0]}, DataError, "give distinct whole numbers"),
+        ({"seeds": [0, FRESH]}, DataError, "from 0 to under 1000000"),
         ({"budget": Minutes(1)}, DataError, "equal steps"),
-        ({"limit": 0.0001}, FitError, "would take about .* min: 12 classifiers of .* limit=0.0001 min. Give fewer seeds"),
+        ({"limit": 0.0001}, FitError, "would take about .* min: up to 24 classifiers of .* limit=0.0001 min. Give fewer seeds"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_is_trained(changes, kind, message, monkeypatch):
@@ -437,9 +627,23 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(changes, 
         study(**changes)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"added": "sample"}, r"arm 'mine': added='sample' must be one of 'nothing', 'real', 'sampled', 'filtered', 'edited'"),
+     ({"balance": "classes"}, "balance='classes' must be one of 'none', 'class', 'class and origin'"), ({"pretrain": True}, "pretrain=True needs added images"),
+     ({"balance": "class and origin"}, "balance='class and origin' needs added images"),
+     ({"added": "sampled", "pretrain": True, "balance": "class and origin"}, "keeps real and added images apart already")],
+)  # fmt: skip
+def test_an_arm_that_cannot_be_is_refused(given, message):
+    with pytest.raises(DataError, match=message):
+        Arm("mine", **given)
+    with pytest.raises(DataError, match="give the arm a name"):
+        Arm("")
+
+
 def test_a_classifier_goes_on_from_another_of_the_same_make():
     first = TASK.fit(REAL, budget=Steps(2), early_stopping=False, progress=False)
-    still = replace(TASK, learning_rate=1e-12).fit(VALID, budget=Steps(1), early_stopping=False, progress=False, start=first, seed=5)
+    still = replace(TASK, learning_rate=1e-12).fit(VALID, budget=Steps(4), early_stopping=False, progress=False, start=first, seed=5)
     assert torch.allclose(still.outputs(TEST.images.tensor(range(8))), first.outputs(TEST.images.tensor(range(8))), atol=1e-4)
     assert still.patients == frozenset(VALID.table["patient_id"]) | first.patients
     with pytest.raises(FitError, match="start predicts .* it must predict"):
@@ -453,10 +657,14 @@ def test_balanced_drawing_shows_each_level_equally_often(monkeypatch):
     monkeypatch.setattr(FactorPredictor, "training_step", lambda network, batch: (seen.append(float(batch.c[:, 1].mean())), step(network, batch))[1])
     for balance in (None, "lesion"):
         seen.clear()
-        TASK.fit(REAL, budget=Steps(25), early_stopping=False, progress=False, balance=balance)
+        QUICK.fit(REAL, budget=Steps(25), early_stopping=False, progress=False, balance=balance)
         assert np.mean(seen) == pytest.approx(0.5 if balance else 0.2, abs=0.08)
     with pytest.raises(SchemaError, match="unknown factor 'ward'"):
-        TASK.fit(REAL, budget=Steps(1), progress=False, balance="ward")
+        QUICK.fit(REAL, budget=Steps(1), progress=False, balance="ward")
+    both = marked(REAL[:10], "real") + marked(REAL[10:], "added")
+    weights = cell_weights(both, ("lesion", ORIGIN))
+    cells = pd.Series(weights).groupby([both.table["lesion"], both.table[ORIGIN]]).sum()
+    assert len(cells) == 4 and np.allclose(cells, 1) and QUICK.fit(both, budget=Steps(2), progress=False, balance=("lesion", "sex"), early_stopping=False)
 
 
 def test_a_saved_result_says_the_same_and_a_changed_one_is_refused(perfect, tmp_path):

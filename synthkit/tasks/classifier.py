@@ -1,8 +1,10 @@
 """Classifier: a recipe that learns to predict one factor, or several, from images."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -48,7 +50,7 @@ class Classifier:
 
     def fit(
         self, train: Cohort, *, valid: Cohort | None = None, budget: Budget = "lesson", seed: int = 0, early_stopping: bool = True, progress: bool = True,
-        balance: str | None = None, start: "Predictor | None" = None,
+        balance: str | Sequence[str] | None = None, start: "Predictor | None" = None,
     ) -> "Predictor":  # fmt: skip
         """Train with early stopping on patients kept apart, or on all patients to the end of the budget.
 
@@ -56,14 +58,16 @@ class Classifier:
             valid: for early stopping; left out, 15 % of the patients of `train` are kept apart for it.
             budget: "smoke", "lesson", "full", minutes or steps, at most; it may stop earlier.
             early_stopping: False trains on every image of `train` for the whole budget, so that two runs may be compared.
-            balance: a factor whose levels are drawn equally often; left out, every image is drawn once per epoch.
+            balance: a factor whose levels are drawn equally often, or several columns of the table, of which every combination that
+                occurs is; left out, every image is drawn once per epoch.
             start: a predictor of the same targets, levels and backbone to go on from; its patients count as trained on, too.
         Raises:
             FitError: under 4 images, only one class, `valid` without early stopping, or a `start` of another kind.
-            LeakageError: a patient in both train and valid.
+            SchemaError: `balance` names no factor and no column.
+            LeakageError: a patient in both train and valid, or one whom `start` learnt from among those kept apart.
         """
         from synthkit.tasks.predictor import Predictor
-        from synthkit.training.data import TrainingData, balance_weights
+        from synthkit.training.data import TrainingData
         from synthkit.training.plan import Plan
         from synthkit.training.stopping import Watch
         from synthkit.training.trainer import train as run_plan
@@ -71,18 +75,22 @@ class Classifier:
         schema = train.schema.only(self.targets)
         _require_two_classes(train, schema)
         learn, watched = _parts(train, valid, early_stopping, seed)
-        weights = balance_weights(learn, balance) if balance else None
+        balance = (balance,) if isinstance(balance, str) else tuple(balance or ())
+        weights = cell_weights(learn, balance) if balance else None
         data = TrainingData(learn, schema.encode(learn.table), batch_size=self.batch_size, seed=seed, weights=weights)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = self.network(train, schema)
         if start is not None:
             _take_over(start, network, train, schema)
+            if watched is not None:
+                start.require_unseen(watched)
         watch = None if watched is None else Watch(lambda probe: held_out_loss(probe, watched, schema))
         title = f"Classifier of {', '.join(self.targets)}" if progress and len(self.targets) < 4 else ""
         plan = Plan(resolve(budget, BUDGETS), seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, average=0.99, title=title, watch=watch)
         outcome = run_plan(network, data, plan)
-        trained = {"recipe": asdict(self), "seed": seed, "steps": outcome.steps, "source": train.provenance.source}
+        trained = {"recipe": asdict(self), "seed": seed, "steps": outcome.steps, "source": train.provenance.source,
+                   "balance": " x ".join(balance) or None, "early_stopping": early_stopping, "started from": start.trained if start else None}  # fmt: skip
         patients = frozenset(name for part in (learn, watched) if part is not None for name in part.table["patient_id"])
         return Predictor(network.backbone, schema, train.space, patients | (start.patients if start else frozenset()), trained)
 
@@ -100,6 +108,19 @@ def _require_two_classes(train: Cohort, schema: Schema) -> None:
             kind = "level" if isinstance(factor, Category) else "value"
             found = f"only {values.iloc[0]!r}" if len(values) else "no known value"
             raise FitError(f"{factor.name}: {found} occurs in the {len(train)} training images; a classifier needs two {kind}s or more")
+
+
+def cell_weights(cohort: Cohort, names: tuple[str, ...]) -> np.ndarray:
+    """(N,) drawing weights that make every combination of the levels, groups or values of these columns equally frequent."""
+    cells = pd.DataFrame({name: _groups(cohort, name).astype(object).where(lambda found: found.notna(), "missing") for name in names})
+    return (1 / cells.groupby(list(names))[names[0]].transform("size")).to_numpy(float)
+
+
+def _groups(cohort: Cohort, name: str) -> pd.Series:
+    """The group of each image by a factor, or its value in another column of the table."""
+    if name in cohort.schema or name not in cohort.table:
+        return cohort.schema.groups(cohort.table, name)
+    return cohort.table[name]
 
 
 def _take_over(start: "Predictor", network: FactorPredictor, train: Cohort, schema: Schema) -> None:

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 from synthkit.errors import DataError
 
+NOTHING, SYNTHETIC = "nothing", ("sampled", "filtered", "edited")
+ADDED = (NOTHING, "real", *SYNTHETIC)
+UNIFORM, BY_CLASS, BY_ORIGIN = "none", "class", "class and origin"
+BALANCES = (UNIFORM, BY_CLASS, BY_ORIGIN)
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -13,31 +18,47 @@ class Arm:
         name: in tables.
         added: "nothing", or what is added to the real images: "real" (the same ones again), "sampled", "filtered" or "edited" ones.
         augment: whether training images are shifted, zoomed, turned and re-exposed.
-        balance: whether every level of the target is drawn equally often.
+        balance: "none" draws every image equally often; "class" every level of the target; "class and origin" every level, and
+            within it the real and the added images.
         pretrain: trained on the added images first, then on the real ones, instead of on both together.
+    Raises:
+        DataError: no such `added` or `balance`, or a balance or pretraining that needs added images where none are added.
     """
 
     name: str
-    added: str = "nothing"
+    added: str = NOTHING
     augment: bool = True
-    balance: bool = True
+    balance: str = UNIFORM
     pretrain: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise DataError(f"name={self.name!r}: give the arm a name for the tables")
+        for what, given, allowed in (("added", self.added, ADDED), ("balance", self.balance, BALANCES)):
+            if given not in allowed:
+                raise DataError(f"arm {self.name!r}: {what}={given!r} must be one of {', '.join(map(repr, allowed))}")
+        if self.added == NOTHING and (self.pretrain or self.balance == BY_ORIGIN):
+            asked = "pretrain=True" if self.pretrain else f"balance={self.balance!r}"
+            raise DataError(f"arm {self.name!r}: {asked} needs added images; give added={', '.join(map(repr, ADDED[1:]))}")
+        if self.pretrain and self.balance == BY_ORIGIN:
+            raise DataError(f"arm {self.name!r}: pretraining keeps real and added images apart already; give balance={UNIFORM!r} or {BY_CLASS!r}")
 
     @property
     def synthetic(self) -> bool:
         """Whether generated or edited images are added."""
-        return self.added in ("sampled", "filtered", "edited")
+        return self.added in SYNTHETIC
 
 
-REAL_ONLY = Arm("real only", augment=False, balance=False)
-AUGMENTED = Arm("standard augmentation", balance=False)
-BALANCED = Arm("class-balanced augmentation")
+REAL_ONLY = Arm("real only", augment=False)
+AUGMENTED = Arm("standard augmentation")
+BALANCED = Arm("class-balanced augmentation", balance=BY_CLASS)
 DUPLICATED = Arm("duplicated real", added="real")
 NAIVE = Arm("naive mix", added="sampled")
-PRETRAINED = Arm("synthetic pretraining", added="sampled", pretrain=True)
-COUNTERFACTUAL = Arm("counterfactual augmentation", added="edited")
-FILTERED = Arm("filtered synthetic", added="filtered")
-ARMS = (REAL_ONLY, AUGMENTED, BALANCED, DUPLICATED, NAIVE, PRETRAINED, COUNTERFACTUAL, FILTERED)
+BALANCED_MIX = Arm("balanced mix", added="sampled", balance=BY_ORIGIN)
+PRETRAINED = Arm("synthetic pretraining", added="sampled", balance=BY_CLASS, pretrain=True)
+COUNTERFACTUAL = Arm("counterfactual augmentation", added="edited", balance=BY_ORIGIN)
+FILTERED = Arm("filtered synthetic", added="filtered", balance=BY_ORIGIN)
+ARMS = (REAL_ONLY, AUGMENTED, BALANCED, DUPLICATED, NAIVE, BALANCED_MIX, PRETRAINED, COUNTERFACTUAL, FILTERED)
 NEEDED = (REAL_ONLY, BALANCED, DUPLICATED)
 
 
@@ -70,4 +91,4 @@ def candidates(arms: Sequence[Arm], shares: Iterable[float]) -> tuple[Candidate,
         raise DataError(f"arms: {lack}; an effect is read against {', '.join(arm.name for arm in NEEDED)}, so these stay in")
     if len({arm.name for arm in arms}) < len(arms) or len(set(shares)) < len(shares) or not shares or min(shares) <= 0:
         raise DataError(f"shares={shares}, arms={[arm.name for arm in arms]}: give distinct shares above 0 and distinct arms")
-    return tuple(Candidate(arm, share) for arm in arms for share in (shares if arm.added != "nothing" else (0.0,)))
+    return tuple(Candidate(arm, share) for arm in arms for share in (shares if arm.added != NOTHING else (0.0,)))

@@ -12,6 +12,7 @@ from synthkit.studies.hybrid.arms import Arm, Candidate, candidates
 from synthkit.studies.hybrid.rare import Rare
 from synthkit.tasks.classifier import Classifier
 
+FRESH = 1_000_000  # what the seeds of the headline are above those of the choice
 BUDGETS = {"smoke": 20, "lesson": 300, "full": 5_000}
 
 
@@ -27,7 +28,7 @@ class Design:
         valid: real patients on whom the arm is chosen and thresholds are set.
         test: real patients for the final reading.
         candidates: arms at their shares.
-        seeds: of the training runs.
+        seeds: of the training runs that are chosen among.
         steps: optimiser steps of each run, pretraining included.
     """
 
@@ -65,6 +66,11 @@ class Design:
         return Design(task, rare, shots, left_out, _known(valid, rare), _known(test, rare), chosen, _seeds(seeds), steps.count)
 
     @property
+    def fresh(self) -> tuple[int, ...]:
+        """The seeds of the headline. Read on the runs that chose it, an arm with lucky seeds would keep their luck."""
+        return tuple(seed + FRESH for seed in self.seeds)
+
+    @property
     def schema(self) -> Schema:
         """The target alone, which is all that classifiers read of a table."""
         return self.real.schema.only((self.rare.factor,))
@@ -87,6 +93,8 @@ def _require_alike(cohorts: dict[str, Cohort], rare: Rare) -> None:
     real = cohorts["real"]
     for name, cohort in cohorts.items():
         rare.require_in(cohort, name)
+        if name != "real":
+            rare.require_told(cohort, name)
         if not cohort.space.matches(real.space):
             raise DataError(f"{name} and real images do not fit together: {cohort.space.difference(real.space)}; load both with the same size=, "
                             "window= and channels")  # fmt: skip
@@ -102,7 +110,9 @@ def _known(cohort: Cohort, rare: Rare) -> Cohort:
 
 
 def _seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    given = (seeds,) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
-    if not given or len(set(given)) < len(given):
-        raise DataError(f"seeds={given}: give distinct whole numbers, three or more for a verdict")
+    if isinstance(seeds, (int, np.integer)):
+        raise DataError(f"seeds={seeds}: one number could be a seed or how many; give range({seeds}), or [{seeds}] for the one seed")
+    given = tuple(int(seed) for seed in seeds)
+    if not given or len(set(given)) < len(given) or not all(0 <= seed < FRESH for seed in given):
+        raise DataError(f"seeds={given}: give distinct whole numbers from 0 to under {FRESH}, three or more for a verdict")
     return given

@@ -1,13 +1,12 @@
 """Values of every candidate on the test patients, and their paired differences, with intervals that carry patients and seeds."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from synthkit.core.intervals import resamples
+from synthkit.core.intervals import Z, hidden_share, resamples
 from synthkit.metrics.paired import TIMES, Estimate, Paired, estimate
 from synthkit.studies.hybrid.measures import HIGHER, MEASURES, measured
-from synthkit.tasks.scoring import Z
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +29,10 @@ class Readings:
         """(times, n) how often each image counts in each resample of the patients."""
         return np.stack([np.bincount(rows, minlength=len(self.truth)) for rows in resamples(self.units, times=times, seed=seed)]).astype(float)
 
-    def paired(self, *, times: int = TIMES, seed: int = 0) -> dict[str, Paired]:
+    def paired(self, *, measures: Sequence[str] = MEASURES, times: int = TIMES, seed: int = 0) -> dict[str, Paired]:
         """One Paired per measure, on the same resamples."""
         weights = np.concatenate([np.ones((1, len(self.truth))), self.counts(times=times, seed=seed)])
-        return {measure: self._paired(measure, weights) for measure in MEASURES}
+        return {measure: self._paired(measure, weights) for measure in measures}
 
     def _paired(self, measure: str, weights: np.ndarray) -> Paired:
         rows = [
@@ -46,14 +45,10 @@ class Readings:
 
 
 def allowance(draws: np.ndarray, patients: int) -> float:
-    """Standard error that a score at 0 or 1 has although its resamples show none; 0 elsewhere.
-
-    Were a share p of the rare class's m patients misjudged, none of them would show it with chance (1 - p)^m; at 2.5 % that is
-    p = 1 - 0.025^(1/m) (Clopper & Pearson 1934).
-    """
+    """Standard error that a score at 0 or 1 has although its resamples show none; 0 elsewhere.; see `hidden_share`."""
     known = draws[np.isfinite(draws)]
     at_limit = max(((np.abs(known - end) < 1e-9).mean() for end in (0.0, 1.0)), default=0.0) if len(known) else 0.0
-    return float(1 - 0.025 ** (1 / patients)) / Z if at_limit > 0.5 else 0.0
+    return hidden_share(patients) / Z if at_limit > 0.5 else 0.0
 
 
 def relative(scores: Paired, arm: str, other: str) -> Estimate:

@@ -17,14 +17,14 @@ SIDES = ("rare", "other")
 def kept(design: Design, rare: Cohort, other: Cohort, most: int) -> tuple[tuple[Cohort, Cohort] | None, str, tuple[str, ...]]:
     """The first `most` of each side that pass, or None and why; and notes on how many passed.
 
-    An image passes when a classifier trained on the k-shot images (class-balanced, augmented) sees the class that was asked for,
+    An image passes when a classifier trained on the k-shot images (class-balanced, augmented) sees the level that was asked for,
     and when `sk.check` with limits from these images finds no fault, nor a near copy of one of them or of another synthetic image.
     """
     good, notes, real = [], [], design.images(design.real)
     with one_thread():
         judge = learn(design.task, BALANCED, real=real, added=None, steps=design.steps, seed=design.rare.seed)
     for name, side in zip(SIDES, (rare, other)):
-        agrees, sound = agreeing(judge, side, design.rare, ill=name == "rare"), faultless(real, side)
+        agrees, sound = agreeing(judge, side, design.rare), faultless(real, side)
         both = agrees & sound
         low, high = wilson(int(both.sum()), len(both))
         notes.append(f"Filter, {name} class: {both.mean():.0%} of {len(both)} images pass (95 % interval {low:.0%} to {high:.0%}); "
@@ -36,10 +36,10 @@ def kept(design: Design, rare: Cohort, other: Cohort, most: int) -> tuple[tuple[
     return (good[0], good[1]), "", tuple(notes)
 
 
-def agreeing(judge: Predictor, side: Cohort, rare: Rare, *, ill: bool) -> np.ndarray:
-    """(N,) bool: where the judge sees the rare class if `ill`, or another one if not."""
-    seen = judge.predict(side).drop(columns="image_id").idxmax(axis=1) == f"p_{rare.factor}_{rare.level}"
-    return (seen if ill else ~seen).to_numpy()
+def agreeing(judge: Predictor, side: Cohort, rare: Rare) -> np.ndarray:
+    """(N,) bool: where the judge sees the level that the image was asked to have."""
+    seen = judge.predict(side).drop(columns="image_id").idxmax(axis=1).to_numpy(str)
+    return seen == np.array([f"p_{rare.factor}_{level}" for level in side.table[rare.factor]])
 
 
 def faultless(real: Cohort, side: Cohort) -> np.ndarray:

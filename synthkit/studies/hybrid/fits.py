@@ -9,26 +9,33 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.device import accelerator
 from synthkit.core.schema import Schema
 from synthkit.phantoms.phantom import one_thread
-from synthkit.studies.hybrid.arms import Arm
+from synthkit.studies.hybrid.arms import BY_ORIGIN, UNIFORM, Arm
 from synthkit.studies.hybrid.ledger import Ledger
 from synthkit.studies.hybrid.rare import Rare
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
 
 PRETRAINING = 0.5  # of the steps
+ORIGIN = "training origin"  # the column that tells real from added images
 VALID, TEST = "chances on valid", "chances on test"
 
 
 def learn(task: Classifier, arm: Arm, *, real: Cohort, added: Cohort | None, steps: int, seed: int) -> Predictor:
     """A classifier of one arm: the same weights to start from, and the same number of steps, for every arm of one seed."""
-    recipe, balance = replace(task, augment=arm.augment), task.targets[0] if arm.balance else None
+    recipe = replace(task, augment=arm.augment)
+    balance = {UNIFORM: None, BY_ORIGIN: (task.targets[0], ORIGIN)}.get(arm.balance, task.targets[0])
     same: dict[str, Any] = {"seed": seed, "early_stopping": False, "progress": False, "balance": balance}
     if added is None:
         return recipe.fit(real, budget=Steps(steps), **same)
     if not arm.pretrain:
-        return recipe.fit(real + added, budget=Steps(steps), **same)
+        return recipe.fit(marked(real, "real") + marked(added, "added"), budget=Steps(steps), **same)
     first = max(1, int(PRETRAINING * steps))
     return recipe.fit(real, budget=Steps(steps - first), start=recipe.fit(added, budget=Steps(first), **same), **same)
+
+
+def marked(cohort: Cohort, origin: str) -> Cohort:
+    """The cohort with a column that says where its images come from."""
+    return replace(cohort, table=cohort.table.assign(**{ORIGIN: origin}))
 
 
 def chances(predictor: Predictor, cohort: Cohort, rare: Rare) -> torch.Tensor:

@@ -9,14 +9,17 @@ import numpy as np
 from synthkit.core.budget import Budget
 from synthkit.core.cohort import Cohort
 from synthkit.core.files import read_manifest, write_manifest
+from synthkit.core.provenance import canonical, digest
 from synthkit.errors import DataError, FitError
 from synthkit.generators.base import Recipe, cohort_digest
 from synthkit.generators.generator import Generator
+from synthkit.metrics.paired import Paired
 from synthkit.studies.hybrid.arms import ARMS, Arm
-from synthkit.studies.hybrid.choice import Choice, choose
+from synthkit.studies.hybrid.choice import Choice, choose, cuts, most_read
 from synthkit.studies.hybrid.cost import measured_cost
 from synthkit.studies.hybrid.design import Design
 from synthkit.studies.hybrid.effects import Readings
+from synthkit.studies.hybrid.fits import Job
 from synthkit.studies.hybrid.ledger import CHOICE, EXPERIMENT, Ledger
 from synthkit.studies.hybrid.notes import notes
 from synthkit.studies.hybrid.pools import Pools, pools
@@ -36,20 +39,30 @@ def hybrid(
     """What synthetic images add when only k patients of a rare class may teach, beside baselines that cost nothing.
 
     The training set keeps k patients of the rare class (drawn by rare["seed"], 0 by default) and all patients without it. Every arm
-    trains the same recipe for the same number of steps from the same weights per seed. "real only" is neither augmented nor balanced,
-    "standard augmentation" is not balanced; all others are augmented and draw every level of the target equally often, so that they
-    differ in the images alone: none, the same real ones again ("duplicated real"), sampled ones mixed in, sampled ones first and real
-    ones then, healthy images edited to the rare class beside their originals, or sampled ones that pass a filter. A share is added
-    images per real training image, half of them of the rare class. Arm and share are chosen by mean AUPRC on `valid`; only then are
-    test images predicted, and the effect of that choice is read against the baselines.
+    trains the same recipe for the same number of steps from the same weights per seed, all but "real only" with augmentation. A share
+    is added images per real training image, half of them of the rare class. How often an image is drawn differs by arm:
+
+    - "real only", "standard augmentation", "duplicated real" (the same real images again, each class as often as "naive mix" adds
+      synthetic ones) and "naive mix" (sampled images mixed in) draw every image equally often;
+    - "class-balanced augmentation" draws every level of the target equally often; so does "synthetic pretraining", from sampled images
+      first and from real ones then;
+    - "balanced mix" (sampled images), "counterfactual augmentation" (healthy images edited to the rare class beside their originals) and
+      "filtered synthetic" (sampled images that pass a filter) draw every level equally often, and within it real and added images.
+
+    So "naive mix" differs from "duplicated real" in the images alone, and "balanced mix" from "class-balanced augmentation".
+
+    Arm and share are chosen by mean AUPRC on `valid` over `seeds`, and written down. Only then are the chosen arm and its baselines
+    trained again from seeds of their own, which set their thresholds on `valid` anew, and test images predicted: these runs are the
+    headline. Read on the runs that chose it, an arm would keep the luck of their seeds. The runs of the choice are "exploratory".
 
     Args:
         task: a classifier recipe, or the factor to predict.
-        real, valid, test: cohorts of different patients. `valid` chooses and sets thresholds, `test` is read once.
+        real, valid, test: cohorts of different patients. `valid` chooses and sets thresholds, `test` is read once. Under 8 patients
+            of the rare class in `test` there is no verdict and no relative difference.
         generator: a recipe, fitted here on the k-shot training set, or a generator fitted elsewhere on other patients.
         rare: {"dx": "df", "k": 10}, and "seed" for another draw of the k patients.
         arms: of `synthkit.studies.hybrid.arms`; real only, class-balanced and duplicated real stay in.
-        seeds: of initial weights and batch order; under 3 there is no verdict.
+        seeds: of initial weights and batch order, such as range(5); under 3 there is no verdict.
         budget: steps of each classifier: "smoke", "lesson", "full" or Steps.
         generator_budget: of a recipe's training on the k-shot set.
         fine_tune: budget for a fitted generator to go on on the k-shot set; None uses it as it is.
@@ -63,7 +76,8 @@ def hybrid(
         paired differences. Intervals carry the test patients and the seeds, not another draw of the k patients or of the generator.
     Raises:
         LeakageError: a patient in two cohorts, or a generator that learnt from valid, test, or training patients beyond the k.
-        DataError, SchemaError: one class only, k larger than there is, other sizes, a factor that the generator does not know.
+        DataError, SchemaError: one class only, k larger than there is, under 2 patients of the rare class in valid or test, other sizes,
+            a factor that the generator does not know.
         FitError: longer than `limit`; a run folder of another experiment.
 
     Example:
@@ -74,15 +88,19 @@ def hybrid(
     count, training = processes(jobs), generator_budget if isinstance(generator, Recipe) else fine_tune
     with place(run) as folder:
         ledger = Ledger(folder)
-        ledger.open(_identity(design, generator, training))
+        identity = _identity(design, generator, training)
+        ledger.require_same(identity)
         say(_announced(design, generator, ledger, training, count, limit))
+        ledger.begin(identity)
         ready = prepared(generator, design, budget=generator_budget, fine_tune=fine_tune, folder=folder)
         work = _work(design, pools(design, ready, seed=SEED, folder=folder, progress=progress), ledger, count, progress)
-        every = work.all_jobs()
-        truth = design.rare.positive(design.valid)
-        choice = choose(work.candidates, work.train(every), truth)
+        first = work.all_jobs(design.seeds)
+        chances = work.train(first)
+        choice = choose(work.candidates, chances, design.rare.positive(design.valid))
         _write_down(choice, ledger)
-        return _read(work, choice, work.test(every), notes(design, work.pools, generator, fine_tune))
+        again = work.all_jobs(design.fresh, only=choice.read)
+        headline, exploratory = (_readings(work, jobs, found) for jobs, found in ((again, work.train(again)), (first, chances)))
+        return _told(work, choice, headline, exploratory, notes(design, work.pools, generator, fine_tune))
 
 
 def _identity(design: Design, generator: Generator | Recipe, training: Budget | None) -> dict[str, Any]:
@@ -91,15 +109,16 @@ def _identity(design: Design, generator: Generator | Recipe, training: Budget | 
     return {
         "task": asdict(design.task), "rare": asdict(design.rare), "arms and shares": [asdict(candidate) for candidate in design.candidates],
         "seeds": design.seeds, "steps": design.steps,
-        "real": cohort_digest(design.real), "valid": cohort_digest(design.valid), "test": design.test.table["image_id"].tolist(),
+        "real": cohort_digest(design.real), "valid": cohort_digest(design.valid), "test": digest(canonical(design.test.table.to_json())),
         "generator": known, "generator budget": str(training),
     }  # fmt: skip
 
 
 def _announced(design: Design, generator: Generator | Recipe, ledger: Ledger, training: Budget | None, jobs: int, limit: float | None) -> str:
     """The expected time of what is left; what is finished is counted by its files, since its keys need the synthetic images."""
-    finished, total = len(list(ledger.folder.glob("fit-*.json"))), len(design.candidates) * len(design.seeds)
-    drawn = finished > 0
+    finished, path = len(list(ledger.folder.glob("fit-*.json"))), ledger.folder / CHOICE
+    again = 1 + len(read_manifest(path)["against"]) if path.is_file() else most_read(design.candidates)
+    total, drawn = (len(design.candidates) + again) * len(design.seeds), finished > 0
     cost = measured_cost(design, generator, pending=max(0, total - finished), budget=None if drawn else training, drawn=drawn, jobs=jobs)
     return f"hybrid: {cost.announced(limit)}" + (f" ({finished} of {total} classifiers are there already)" if finished else "")
 
@@ -120,12 +139,18 @@ def _write_down(choice: Choice, ledger: Ledger) -> None:
     write_manifest(path, record)
 
 
-def _read(work: Run, choice: Choice, chances: dict[str, np.ndarray], said: tuple[str, ...]) -> Hybrid:
-    """The effect on test."""
+def _readings(work: Run, jobs: dict[str, list[Job]], on_valid: dict[str, np.ndarray]) -> dict[str, Paired]:
+    """The scores of these runs on test, at the thresholds that each of them sets on validation."""
     design, rare = work.design, work.design.rare
-    truth, units = rare.positive(design.test), design.test.table["patient_id"].to_numpy(str)
-    scores = Readings(chances, choice.cuts, truth, units).paired()
-    common = {"n_real": len(design.real), "n_test": len(truth), "n_rare": len(rare.patients(design.test)), "seeds": len(design.seeds), "steps": design.steps}
+    frozen = cuts(on_valid, rare.positive(design.valid))
+    return Readings(work.test(jobs), frozen, rare.positive(design.test), design.test.table["patient_id"].to_numpy(str)).paired()
+
+
+def _told(work: Run, choice: Choice, headline: dict[str, Paired], exploratory: dict[str, Paired], said: tuple[str, ...]) -> Hybrid:
+    """The result, with its counts."""
+    design, rare = work.design, work.design.rare
+    common = {"n_real": len(design.real), "n_test": len(design.test), "n_rare": len(rare.patients(design.test))}
+    common |= {"seeds": len(design.seeds), "steps": design.steps}
     facts = {one.name: {**common, "n_added": design.added(one.share), "n_distinct": work.distinct(one)} for one in work.candidates}
     title = f"Hybrid training for {rare.factor} = {rare.level} from {rare.k} patients, tested on {design.test.provenance.source}"
-    return Hybrid(title, rows(choice, scores, facts), said, choice=choice)
+    return Hybrid(title, rows(choice, headline, exploratory, facts), said, choice=choice)

@@ -19,19 +19,24 @@ class Ledger:
 
     folder: Path
 
-    def open(self, identity: dict[str, Any]) -> None:
-        """Begin an experiment, or go on with it.
+    def require_same(self, identity: dict[str, Any]) -> None:
+        """Raise FitError where the folder holds another experiment; nothing is written.
 
-        Raises:
-            FitError: the folder holds another experiment. A choice made anew after the test was read would flatter.
+        A choice made anew after the test was read would flatter.
         """
         path, ours = self.folder / EXPERIMENT, json.loads(canonical(identity))
         if not path.is_file():
-            return write_manifest(path, ours)
+            return
         theirs = read_manifest(path)
         apart = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         if apart:
             raise FitError(f"{self.folder} holds another experiment (other {', '.join(apart)}); give a new folder, or the same settings to resume")
+
+    def begin(self, identity: dict[str, Any]) -> None:
+        """Write down what this experiment is, where it is not written yet."""
+        self.require_same(identity)
+        if not (self.folder / EXPERIMENT).is_file():
+            write_manifest(self.folder / EXPERIMENT, json.loads(canonical(identity)))
 
     def place(self, kind: str, key: Any) -> Path:
         """The manifest of one piece."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-BINS = 15
+BINS = 10
 SPECIFICITY = 0.9
 
 
@@ -55,10 +55,19 @@ def brier(chance: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndar
 
 
 def calibration_error(chance: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Expected calibration error in 15 bins of equal width (Naeini et al. 2015): mean distance of chance and frequency."""
-    place = np.minimum((chance * BINS).astype(int), BINS - 1)
-    apart = np.stack([weights @ ((chance - truth) * (place == number)) for number in range(BINS)])
-    return _divide(np.abs(apart).sum(0), weights.sum(1))
+    """Expected calibration error in ten bins of equal mass (Naeini et al. 2015): mean distance of chance and frequency.
+
+    Bins are made anew in every resample; images of equal chance share a bin.
+    """
+    order = np.argsort(chance, kind="stable")
+    values = chance[order]
+    first, last = np.searchsorted(values, values, "left"), np.searchsorted(values, values, "right")
+    below = np.concatenate([np.zeros((len(weights), 1)), weights[:, order].cumsum(1)], 1)
+    whole = below[:, -1]
+    place = np.minimum((BINS * (below[:, first] + below[:, last]) / 2 / np.maximum(whole, 1e-9)[:, None]).astype(int), BINS - 1)
+    excess = weights[:, order] * (values - truth[order])
+    sums = np.bincount((place + BINS * np.arange(len(weights))[:, None]).ravel(), weights=excess.ravel(), minlength=BINS * len(weights))
+    return _divide(np.abs(sums.reshape(-1, BINS)).sum(1), whole)
 
 
 SENSITIVITY, SPECIFICITY_REACHED = "sensitivity", "specificity"

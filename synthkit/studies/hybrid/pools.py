@@ -1,15 +1,18 @@
 """The images that arms add to the real ones: drawn once, stored, and shared by all seeds; a smaller share takes the first of a larger one's."""
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.provenance import canonical, digest
+from synthkit.core.files import read_manifest, write_manifest
+from synthkit.core.pixels import Pixels
+from synthkit.core.provenance import Provenance, canonical, digest
 from synthkit.core.randomness import permutation
 from synthkit.core.store import is_saved, load
+from synthkit.generators.base import cohort_digest
 from synthkit.generators.generator import Generator
 from synthkit.nets.network import EditableNetwork
 from synthkit.studies.hybrid.design import Design
@@ -82,33 +85,61 @@ def pools(design: Design, generator: Generator, *, seed: int, folder: Path, prog
         everything = Pool(design.images(rare), design.images(other))
         made["sampled"] = Pool(everything.rare[:half], everything.other[:half])
         if "filtered" in wanted:
-            chosen, why, notes = kept(design, everything.rare, everything.other, half)
-            made, skipped = (made | {"filtered": Pool(*chosen)}, skipped) if chosen else (made, {"filtered": why})
+            chosen, why, notes = _filtered(design, everything, half, folder)
+            made, skipped = (made | {"filtered": chosen}, skipped) if chosen else (made, {"filtered": why})
     if "edited" in wanted and not isinstance(generator.trained, EditableNetwork):
         skipped["edited"] = f"{type(generator.recipe).__name__} has no encoder, so real images cannot be edited"
     elif "edited" in wanted:
-        made["edited"] = _edited(design, generator, healthy, half, made_by, folder)
+        made["edited"] = _edited(design, generator, healthy, half, made_by, folder, progress)
     return Pools(made, skipped, notes)
 
 
 def _sampled(generator: Generator, table: pd.DataFrame, seed: int, progress: bool) -> Cohort:
+    starts = _chunks(len(table), "synthetic images", progress)
+    return joined([generator.sample(table.iloc[start : start + CHUNK], seed=seed) for start in starts])
+
+
+def _chunks(count: int, what: str, progress: bool) -> Iterable[int]:
     from tqdm.auto import tqdm
 
-    starts = tqdm(range(0, len(table), CHUNK), desc="synthetic images", unit="x 64", mininterval=1.0, disable=not progress)
-    parts = [generator.sample(table.iloc[start : start + CHUNK], seed=seed) for start in starts]
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole + part
-    return whole
+    return tqdm(range(0, count, CHUNK), desc=what, unit=f"x {CHUNK}", mininterval=1.0, disable=not progress)
 
 
-def _edited(design: Design, generator: Generator, healthy: Cohort, half: int, made_by: dict[str, object], folder: Path) -> Pool:
+def joined(parts: list[Cohort]) -> Cohort:
+    """Cohorts of one space and schema as one, its images in one piece."""
+    images = Pixels([np.concatenate([part.images.raw() for part in parts])], parts[0].space)
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    origin = Provenance.merge(tuple(part.provenance for part in parts))
+    return Cohort(images, pd.concat([part.table for part in parts], ignore_index=True), parts[0].schema, origin, notes)
+
+
+def _filtered(design: Design, everything: Pool, half: int, folder: Path) -> tuple[Pool | None, str, tuple[str, ...]]:
+    """The images that the filter keeps, or None and why, and its notes; stored by their ids, so that a resumed run does not filter again."""
+    sides = (everything.rare, everything.other)
+    task, steps, names = asdict(design.task), design.steps, [side.table["image_id"].tolist() for side in sides]
+    key = digest(canonical([task, asdict(design.rare), steps, cohort_digest(design.real), half, names]))[:16]
+    path = folder / f"filtered-{key}.json"
+    if not path.is_file():
+        chosen, why, notes = kept(design, *sides, half)
+        ids = [side.table["image_id"].tolist() for side in chosen or ()]
+        write_manifest(path, {"kept": ids, "why": why, "notes": list(notes)})
+    found = read_manifest(path)
+    places = [pd.Index(every).get_indexer(ids) for every, ids in zip(names, found["kept"])]
+    pool = Pool(*(side[place] for side, place in zip(sides, places))) if places else None
+    return pool, found["why"], tuple(found["notes"])
+
+
+def _edited(design: Design, generator: Generator, healthy: Cohort, half: int, made_by: dict[str, object], folder: Path, progress: bool) -> Pool:
     """Healthy training images edited to the rare class, each beside its original."""
     ids = healthy.table["image_id"].tolist()[:half]
     place = pd.Index(design.real.table["image_id"]).get_indexer(ids)
     key = digest(canonical([made_by, ids]))[:16]
     change = {design.rare.factor: design.rare.level}
-    edits = _stored(folder / f"edited-{key}", lambda: generator.edit(design.real[place], change))
+
+    def make() -> Cohort:
+        return joined([generator.edit(design.real[place[start : start + CHUNK]], change) for start in _chunks(len(place), "edited images", progress)])
+
+    edits = _stored(folder / f"edited-{key}", make)
     return Pool(design.images(edits), healthy[: len(edits)])
 
 

@@ -11,6 +11,7 @@ from synthkit.core.schema import Category
 from synthkit.errors import DataError, SchemaError
 
 RESERVED = ("k", "seed")
+FEWEST_TOLD, FEWEST_RARE = 2, 8  # patients of the rare class to choose or read on at all, and for a verdict
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ class Rare:
         if not ill.any() or not (known & ~ill).any():
             there = f"no image with {self.factor} = {self.level}" if not ill.any() else f"no known image without {self.factor} = {self.level}"
             raise DataError(f"{name}: {there} among {len(cohort)} images, and both are needed; give more patients")
+
+    def require_told(self, cohort: Cohort, name: str) -> None:
+        """Raise DataError where too few patients have the rare level for anything to be read on the cohort."""
+        found = len(self.patients(cohort))
+        if found < FEWEST_TOLD:
+            raise DataError(f"{name}: {found} patient(s) with {self.factor} = {self.level}, and {FEWEST_TOLD} or more are needed ({FEWEST_RARE} for a "
+                            "verdict); give more patients of the rare class")  # fmt: skip
 
     def positive(self, cohort: Cohort) -> np.ndarray:
         """(N,) bool: the images of the rare class."""

@@ -15,11 +15,12 @@ from synthkit.studies.hybrid.arms import BALANCED
 from synthkit.studies.hybrid.choice import Choice
 from synthkit.studies.hybrid.effects import relative
 from synthkit.studies.hybrid.measures import HIGHER, MEASURES, SPECIFICITY_REACHED
+from synthkit.studies.hybrid.rare import FEWEST_RARE
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-FORMAT = "hybrid 1"
+FORMAT = "hybrid 2"
 STORED = Path(__file__).parent / "stored"
 FEWEST_SEEDS = 3
 HEADLINE, EXPLORATORY = "headline", "exploratory"
@@ -27,14 +28,17 @@ PRIMARY = "AUPRC"
 COLUMNS = ("part", "arm", "measure", "value", "low", "high", "against", "baseline", "difference", "diff_low", "diff_high", "relative", "rel_low", "rel_high",
            "verdict", "valid_AUPRC", "n_real", "n_added", "n_distinct", "n_test", "n_rare", "seeds", "steps")  # fmt: skip
 
+NUMBERS = ("value", "low", "high", "baseline", "difference", "diff_low", "diff_high", "relative", "rel_low", "rel_high", "valid_AUPRC")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hybrid(Tabled):
     """What synthetic images add to k real patients of a rare class.
 
     Args:
-        rows: part "headline" holds the arm that was chosen on validation, against each baseline; part "exploratory" every arm,
-            against class-balanced augmentation. Means over seeds with 95 % intervals; `relative` is the difference over the baseline.
+        rows: part "headline" holds the arm that was chosen on validation, against each baseline, both trained again from other seeds
+            than those that chose it; part "exploratory" every arm, against class-balanced augmentation, on the seeds of the choice.
+            Means over seeds with 95 % intervals; `relative` is the difference over the baseline, and `valid_AUPRC` what was chosen by.
         notes: what must be said beside them.
         choice: what was chosen, and on which validation scores.
     """
@@ -55,7 +59,8 @@ class Hybrid(Tabled):
         found = read_manifest(Path(path))
         if found.get("format") != FORMAT:
             raise StoreError(f"{path} holds no hybrid experiment of format {FORMAT}")
-        return Hybrid(found["title"], pd.DataFrame(found["rows"], columns=list(COLUMNS)), tuple(found["notes"]))
+        frame = pd.DataFrame(found["rows"], columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
+        return Hybrid(found["title"], frame, tuple(found["notes"]))
 
     @staticmethod
     def stored(name: str) -> "Hybrid":
@@ -95,27 +100,31 @@ class Hybrid(Tabled):
         return interval_plot(pd.concat([paired, values]), title=self.title, names=("value or difference", f"{BALANCED.name}, or no difference"))
 
 
-def rows(choice: Choice, scores: Mapping[str, Paired], facts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The table from the scores of every candidate; `facts` holds counts by candidate."""
-    first = [_row(HEADLINE, choice.chosen.name, other, measure, scores[measure], facts) for measure in MEASURES for other in choice.against]
-    rest = [_row(EXPLORATORY, name, BALANCED.name, measure, scores[measure], facts) for measure in MEASURES for name in choice.valid]
+def rows(choice: Choice, headline: Mapping[str, Paired], exploratory: Mapping[str, Paired], facts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The table from the scores by measure, of the runs after the choice and of those before it; `facts` holds counts by candidate."""
+    first = [_row(HEADLINE, choice.chosen.name, other, measure, headline[measure], facts) for measure in MEASURES for other in choice.against]
+    rest = [_row(EXPLORATORY, name, BALANCED.name, measure, exploratory[measure], facts) for measure in MEASURES for name in choice.valid]
     frame = pd.DataFrame([*first, *rest])
     return frame.assign(valid_AUPRC=frame["arm"].map(choice.valid))[list(COLUMNS)]
 
 
 def _row(part: str, arm: str, other: str, measure: str, scores: Paired, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    mean, base, change, share = scores.mean(arm), scores.mean(other), scores.difference(arm, other), relative(scores, arm, other)
+    mean, base, change, few = scores.mean(arm), scores.mean(other), scores.difference(arm, other), facts[arm]["n_rare"]
+    share = relative(scores, arm, other) if few >= FEWEST_RARE else Estimate(float("nan"), float("nan"), float("nan"))
     return {
         "part": part, "arm": arm, "measure": measure, **asdict(mean), "against": other, "baseline": base.value, "difference": change.value,
         "diff_low": change.low, "diff_high": change.high, "relative": share.value, "rel_low": share.low, "rel_high": share.high,
-        "verdict": said(measure, change, same=arm == other, seeds=facts[arm]["seeds"]), **facts[arm],
+        "verdict": said(measure, change, same=arm == other, seeds=facts[arm]["seeds"], rare=few), **facts[arm],
     }  # fmt: skip
 
 
-def said(measure: str, change: Estimate, *, same: bool, seeds: int) -> str:
-    """Better, worse or no difference shown; calibration errors are better when lower, and a specificity set on validation is no merit."""
+def said(measure: str, change: Estimate, *, same: bool, seeds: int, rare: int) -> str:
+    """Better, worse or no difference shown; calibration errors are better when lower, and a specificity set on validation is no merit.
+
+    Not assessed under 3 seeds, or under 8 patients of the rare class (`rare`), whose resamples show too little of their spread.
+    """
     if same:
         return "baseline"
-    if seeds < FEWEST_SEEDS or measure == SPECIFICITY_REACHED:
+    if seeds < FEWEST_SEEDS or rare < FEWEST_RARE or measure == SPECIFICITY_REACHED:
         return "not assessed"
     return verdict(change if measure in HIGHER else Estimate(-change.value, -change.high, -change.low))

@@ -1,5 +1,5 @@
 """All fits of an experiment, in several processes, each stored when it is finished."""
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +42,8 @@ class Run:
         """How many of them differ."""
         return self.pools.by_kind[candidate.arm.added].distinct(self.design.added(candidate.share)) if candidate.share else 0
 
-    def all_jobs(self) -> dict[str, list[Job]]:
-        """One job per candidate and seed."""
+    def all_jobs(self, seeds: tuple[int, ...], *, only: Container[str] | None = None) -> dict[str, list[Job]]:
+        """One job per candidate and seed, or those of the candidates in `only`."""
         design = self.design
         common = {"real": cohort_digest(design.images(design.real)), "valid": cohort_digest(design.images(design.valid))}
         pools = {kind: digest(canonical([cohort_digest(pool.rare), cohort_digest(pool.other)])) for kind, pool in self.pools.by_kind.items()}
@@ -54,7 +54,7 @@ class Run:
             key = fit_key(design.task, arm, candidate.share, seed=seed, steps=design.steps, data=data)
             return Job(self.ledger, key, design.task, arm, design.rare, seed, design.steps)
 
-        return {candidate.name: [job(candidate, seed) for seed in design.seeds] for candidate in self.candidates}
+        return {one.name: [job(one, seed) for seed in seeds] for one in self.candidates if only is None or one.name in only}
 
     def train(self, jobs: dict[str, list[Job]]) -> dict[str, np.ndarray]:
         """Chances (seeds, n) of the rare class on validation, by candidate; what is finished already is only read."""
@@ -62,8 +62,9 @@ class Run:
 
         def calls() -> Iterator[tuple[Any, tuple[Any, ...]]]:
             for candidate in self.candidates:
-                added = self.added(candidate) if left[candidate.name] else None
-                yield from ((job.fit, (design.images(design.real), added, design.images(design.valid))) for job in left[candidate.name])
+                waiting = left.get(candidate.name, [])
+                added = self.added(candidate) if waiting else None
+                yield from ((job.fit, (design.images(design.real), added, design.images(design.valid))) for job in waiting)
 
         self._each(calls(), sum(map(len, left.values())), "classifiers")
         return self._stored(jobs, "fit", VALID, {name: [job.key for job in runs] for name, runs in jobs.items()})
