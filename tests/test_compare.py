@@ -24,8 +24,8 @@ from synthkit.studies.compare import Comparison, compare
 from synthkit.studies.families.editing import SEEN, SKILL, TRIP, prepared_edits, trials, usual_edits
 from synthkit.studies.families.family import announced, named, slug
 from synthkit.studies.families.footprint import Peak, footprint
-from synthkit.studies.families.ledger import BASELINE, COST, FIDELITY, SAME, Ledger
-from synthkit.studies.families.yardstick import Difference, Yardstick
+from synthkit.studies.families.scoreboard import BASELINE, COST, FIDELITY, SAME, Scoreboard
+from synthkit.studies.families.yardstick import FEWEST_HALVES, Difference, Yardstick
 from synthkit.tasks.predictor import Predictor
 
 SMALL = {"options": SMALL_NET, "batch_size": 16}
@@ -90,7 +90,7 @@ class Bright(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def data() -> Cohort:
-    return toy_cohort(300, per_patient=2)
+    return toy_cohort(400, per_patient=2)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def planted(data, judged) -> Comparison:
         "faithful": family(data, Draw()), "again": family(data, Draw()), "faint": family(data, Draw(strength=0.2)),
         "collapsed": family(data, Draw(grain=0.0)), "editor": exact_generator(data),
     }  # fmt: skip
-    return compare(families, data, judge=judged, extractor=EYES, count=72, footprints=False, say=quiet)
+    return compare(families, data, judge=judged, extractor=EYES, count=96, footprints=False, say=quiet)
 
 
 def said(result: Comparison, name: str, measure: str) -> str:
@@ -127,7 +127,7 @@ def test_planted_faults_are_found_where_they_lie(planted):
 
 def test_every_family_is_asked_for_the_same_images_of_test_patients(planted, data):
     keys = {name: fake.table["request_id"].tolist() for name, fake in planted.samples.items()}
-    assert all(rows == planted.real.table["image_id"].tolist() for rows in keys.values()) and len(planted.real) == 72
+    assert all(rows == planted.real.table["image_id"].tolist() for rows in keys.values()) and len(planted.real) == 96
     assert np.array_equal(planted.samples["faithful"].images.raw(), planted.samples["again"].images.raw())
 
 
@@ -203,7 +203,7 @@ def test_intervals_of_differences_hold_their_level():
 
 
 def test_verdicts_share_the_error_of_all_differences():
-    book = Ledger()
+    book = Scoreboard()
     common = {"measure": "m", "group": "all", "value": 1.0, "low": 0.0, "high": 2.0, "n": 9}
     book.add("first", FIDELITY, better="lower", **common)
     apart = [(-2.6, "lower", "better"), (2.6, "lower", "worse"), (2.6, "higher", "better"), (2.3, "higher", SAME), (0.0, "lower", SAME)]
@@ -215,6 +215,31 @@ def test_verdicts_share_the_error_of_all_differences():
     # Five differences: 1 - 0.025 / 5 of the normal law lies below 2.576.
     assert frame["against_first"].tolist() == [BASELINE, *(word for *_, word in apart), "not assessed", ""]
     assert frame["diff_high"][1] == pytest.approx(-2.6 + 2.575829, abs=1e-5)
+
+
+def test_errors_from_few_halves_hold_their_level_over_many_differences():
+    """Twenty differences that are none, each with an error from twelve draws: by the normal law far more than 5 in 100 comparisons would accuse one."""
+    rng, wrong = np.random.default_rng(0), {11.0: 0, float("inf"): 0}
+    common = {"measure": "m", "group": "all", "value": 1.0, "n": 9, "better": "lower"}
+    for _ in range(60):
+        values, errors = rng.normal(size=20), rng.normal(size=(20, 12)).std(1, ddof=1)
+        for freedom in wrong:
+            board = Scoreboard()
+            board.add("first", FIDELITY, **common)
+            for value, error in zip(values, errors):
+                board.add("other", FIDELITY, Difference(value, error, freedom), **common)
+            wrong[freedom] += any(said in ("better", "worse") for said in board.frame()["against_first"])
+    assert wrong[11.0] <= 7 < wrong[float("inf")], "binomial with a chance of .05: more than 7 of 60 happens once in 100"
+
+
+def test_an_error_knows_how_many_halves_it_comes_from():
+    many = torch.arange(9_000, dtype=torch.float64)[:, None] % 7
+    assert yardstick(many).difference(Offset(), many + 1, many * 2).freedom == FEWEST_HALVES - 1
+    assert yardstick(many[:400]).difference(Offset(), many[:400] + 1, many[:400] * 2).freedom == Offset.halves - 1
+    same = torch.arange(40, dtype=torch.float64)[:, None]
+    assert yardstick(same).difference(Precision(), same, same).freedom == float("inf"), "Wilson's error at the limit is no estimate from halves"
+    with pytest.raises(DataError, match="more than 0 degrees of freedom"):
+        Difference(0.0, 1.0, 0)
 
 
 def test_an_edit_of_nothing_has_no_skill_and_a_perfect_round_trip():

@@ -114,6 +114,7 @@ def test_all_values_are_shown_on_the_same_noise(planted):
     series = [planted.samples["age"][value].images.tensor() for value in AGES]
     assert torch.allclose(series[0] - series[1], torch.full_like(series[0], 0.2), atol=1e-4)
     assert planted.samples["age"][0].table["lesion"].equals(planted.samples["age"][100].table["lesion"])
+    assert "over the 15 that could be called broken" in " ".join(planted.caveats()), "five values after the first, three measures"
     assert "left open" in " ".join(planted.caveats()) and "does not replace validation" in planted.caveats()[0]
 
 

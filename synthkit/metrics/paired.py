@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthkit.core.intervals import resamples
-from synthkit.tasks.scoring import LIMITS, Reading, Z
+from synthkit.core.intervals import Z, resamples
+from synthkit.tasks.scoring import LIMITS, Reading
 
 TIMES = 400
 

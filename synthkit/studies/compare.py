@@ -1,19 +1,13 @@
 """Which family of generators for these data: all held against the same patients, requests, seeds and budget."""
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from synthkit.core.budget import Budget
 from synthkit.core.cohort import Cohort
-from synthkit.core.figures import interval_plot, picture_figure, plane
 from synthkit.core.randomness import permutation
-from synthkit.core.result import Tabled
 from synthkit.errors import DataError
-from synthkit.generators.generator import Generator
 from synthkit.metrics.adherence import ENOUGH, fit_judge
 from synthkit.metrics.asked import LEAST, require_cohorts, required_metrics
 from synthkit.metrics.comparison import FEW
@@ -28,70 +22,16 @@ from synthkit.metrics.spectrum import SpectrumDistance
 from synthkit.metrics.vendi import Vendi
 from synthkit.phantoms.phantom import Phantom
 from synthkit.studies.families.costs import cost_rows
-from synthkit.studies.families.editing import prepared_edits, trials
-from synthkit.studies.families.family import Candidates, announced, fitted, named, require_usable
-from synthkit.studies.families.ledger import ADHERENCE, COST, Ledger, adherence_rows, editing_rows, quality_rows
+from synthkit.studies.families.editing import Edit, prepared_edits, trials
+from synthkit.studies.families.family import Candidates, Family, announced, fitted, named, require_usable
 from synthkit.studies.families.notes import notes_of
+from synthkit.studies.families.result import Comparison
+from synthkit.studies.families.scoreboard import Scoreboard, adherence_rows, editing_rows, quality_rows
 from synthkit.studies.families.yardstick import Yardstick
 from synthkit.tasks.predictor import Predictor
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 USUAL: tuple[Metric, ...] = (KID(), FrechetDistance(), Precision(), SpectrumDistance(), Recall(), Coverage(), Vendi())
 SHARES, WITHOUT_JUDGE = (0.6, 0.2, 0.2), (0.75, 0.25)
-SHOWN = 10  # images of each family in the sheet
-DRAWN_COSTS = ("training (min)", "time per image (ms)", "memory of sampling (MB)", "parameters (millions)")
-MARKS = ("family", "real against real, or the judge on real images")
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Comparison(Tabled):
-    """Families of generators side by side.
-
-    Args:
-        rows: one per family and measure: value, 95 % interval, n, the real floor, and the difference from the first family with a
-            simultaneous 95 % interval and what it shows (`against_first`).
-        notes: what must be said beside them.
-        real: the test images whose factors were asked for.
-        samples: each family's images of these requests, row by row.
-        generators: the families, ready to use.
-    """
-
-    real: Cohort | None = None
-    samples: Mapping[str, Cohort] = field(default_factory=dict)
-    generators: Mapping[str, Generator] = field(default_factory=dict)
-
-    def overview(self) -> pd.DataFrame:
-        """Families side by side: one row per measure, its value and interval as text, `*` where it differs from the first family."""
-        lines = self.rows.assign(text=[_text(row) for row in self.rows.to_dict("records")], order=range(len(self.rows)))
-        lines["measure"] = lines["measure"].where(lines["group"] == "all", lines["measure"] + ", " + lines["group"].astype(str))
-        table = lines.pivot_table(index=["aspect", "measure"], columns="family", values="text", aggfunc="first", sort=False)
-        return table[list(self.samples)].fillna("").reset_index().rename_axis(columns=None)
-
-    def figure(self) -> "Figure":
-        """One panel per measure: each family with its interval, and the real floor in red."""
-        kept = (self.rows["aspect"] != COST) | self.rows["measure"].isin(DRAWN_COSTS)
-        levels = (self.rows["aspect"] == ADHERENCE) & self.rows["group"].astype(str).str.contains("=", regex=False)
-        frame = self.rows[kept & ~levels & self.rows["value"].notna()]
-        panel = frame["measure"].where(frame["group"] == "all", frame["measure"] + ", " + frame["group"].astype(str))
-        return interval_plot(frame.assign(metric=panel, group=frame["family"]), title=self.title, names=MARKS)
-
-    def sheet(self, *, images: int = SHOWN) -> "Figure":
-        """Images of every family for the same requests: a column is one request, the first row the patient whose factors it names."""
-        if self.real is None or not self.samples:
-            raise DataError("this comparison carries no images; sheet() needs one made by sk.compare")
-        cohorts = {"test image": self.real, **self.samples}
-        rows = [[plane(cohort.images[i]) for i in range(min(images, len(cohort)))] for cohort in cohorts.values()]
-        return picture_figure(rows, title="The same requests to every family", row_names=list(cohorts), caption="all but the first row are synthetic")
-
-
-def _text(row: Mapping[str, object]) -> str:
-    if not np.isfinite(row["value"]):
-        return str(row["reading"])
-    apart = " *" if row["against_first"] in ("better", "worse") else ""
-    ends = f" [{row['low']:.3g}, {row['high']:.3g}]" if np.isfinite(row["low"]) else ""
-    return f"{row['value']:.4g}{ends}{apart}"
 
 
 def compare(
@@ -133,7 +73,7 @@ def compare(
     asked = required_metrics(_fitting(data) if metrics is None else metrics)
     require_cohorts(test, test, train, judge)
     require_usable(families, train, {"test": test, **({"judge": judge} if isinstance(judge, Cohort) else {})}, budget)
-    real = test[np.sort(permutation(len(test), seed=seed, identity="requests", stream="compare")[: _whole(count)])]
+    real = _asked_like(test, count, seed)
     wanted, notes = prepared_edits(edits, real, truth)
     say(f"{announced(families, budget)}; then {len(real)} images of each, for the factors of test patients")
     ready = fitted(families, train, budget=budget, seed=seed, run=Path(run) if run else None, say=say)
@@ -141,18 +81,31 @@ def compare(
     yardstick = Yardstick.of(real, train=train, judge=judge, metrics=asked, extractor=extractor, seed=seed)
     fakes = {family.name: family.generator.sample(real.table, seed=seed) for family in ready}
     predictor = _judge(judge, real, yardstick, own=extractor is not None, seed=seed)
-    ledger = Ledger()
-    quality_rows(ledger, yardstick, fakes)
-    if predictor is not None:
-        adherence_rows(ledger, predictor, yardstick, real, fakes)
-    editing_rows(ledger, {family.name: trials(family.generator, real, wanted, predictor, seed=seed) for family in ready})
+    board = _scored(ready, real, fakes, yardstick, predictor, wanted)
     for family in ready:
         say(f"costs of {family.name}")
-        cost_rows(ledger, family, real, measure=footprints)
-    frame = ledger.frame()
-    told = [*notes_of(frame, ready, budget, len(real), yardstick), *notes, *ledger.notes, *real.notes]
+        cost_rows(board, family, real, measure=footprints)
+    frame = board.frame()
+    told = [*notes_of(frame, ready, budget, len(real), yardstick), *notes, *board.notes, *real.notes]
     title = f"{len(ready)} families on {data.provenance.source}"
     return Comparison(title, frame, tuple(dict.fromkeys(told)), real, fakes, {family.name: family.generator for family in ready})
+
+
+def _scored(
+    ready: Sequence[Family], real: Cohort, fakes: Mapping[str, Cohort], yardstick: Yardstick, predictor: Predictor | None, edits: Sequence[Edit]
+) -> Scoreboard:  # fmt: skip
+    """Fidelity, coverage, adherence and edits of every family."""
+    board = Scoreboard()
+    quality_rows(board, yardstick, fakes)
+    if predictor is not None:
+        adherence_rows(board, predictor, yardstick, real, fakes)
+    editing_rows(board, {family.name: trials(family.generator, real, edits, predictor, seed=yardstick.seed) for family in ready})
+    return board
+
+
+def _asked_like(test: Cohort, count: int, seed: int) -> Cohort:
+    """The test images whose factors are asked for, at most `count` of them, drawn at random."""
+    return test[np.sort(permutation(len(test), seed=seed, identity="requests", stream="compare")[: _whole(count)])]
 
 
 def _whole(count: int) -> int:

@@ -4,12 +4,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from synthkit.core.intervals import percentile_interval, resamples
+from synthkit.core.intervals import Z, hidden_share, percentile_interval, resampled
 from synthkit.core.schema import Category, Factor
 
 CHANCE = {"AUC": 0.5, "R2": 0.0}
 LIMITS = {"AUC": (0.0, 1.0), "R2": (float("-inf"), 1.0)}
-Z = 1.959964  # half of a 95 % interval in standard errors
 
 
 def auc(chances: np.ndarray, truth: np.ndarray, levels: tuple[str, ...]) -> float:
@@ -79,21 +78,20 @@ class Reading:
 
     def draws(self, *, times: int, seed: int = 0, stream: str = "units") -> np.ndarray:
         """(times,) values on resamples of the patients."""
-        return np.array([self.value(rows) for rows in resamples(self.units, times=times, seed=seed, stream=stream)])
+        return resampled(self.value, self.units, times=times, seed=seed, stream=stream)
 
     def allowance(self, draws: np.ndarray) -> float:
         """How far from a limit the truth may lie where most resamples lie at that limit, and so show no spread; 0 elsewhere.
 
-        Classes kept fully apart have an AUC of 1 on every resample. Were a share p of the patients misjudged, none of m would
-        show it with chance (1 - p)^m; at 2.5 % that is p = 1 - 0.025^(1/m) (Clopper & Pearson 1934), m the patients of the
-        smallest class. R² has no lower limit and gets none.
+        Classes kept fully apart have an AUC of 1 on every resample; how much the patients of the smallest class may hide is
+        `hidden_share` of them. R² has no lower limit and gets none.
         """
         known = draws[np.isfinite(draws)]
         ends = [end for end in LIMITS[self.measure] if np.isfinite(end)]
         if not self.levels or not any((np.abs(known - end) < 1e-9).sum() > len(known) / 2 for end in ends):
             return 0.0
         smallest = min(len(set(self.units[self.truth == level])) for level in set(self.truth))
-        return float(1 - 0.025 ** (1 / smallest))
+        return hidden_share(smallest)
 
     def uncertainty(self, *, times: int, seed: int = 0, stream: str = "units") -> "Uncertainty":
         """95 % percentile interval and standard error over patients, no narrower at a limit than `allowance`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.intervals import percentile_interval, resamples, wilson
+from synthkit.core.intervals import Z, percentile_interval, resampled, wilson
 from synthkit.core.schema import Category, Schema
 from synthkit.errors import SchemaError
 from synthkit.explanation.counterfactual import counterfactual
@@ -14,8 +14,9 @@ from synthkit.generators.generator import Generator
 from synthkit.metrics.ceiling import sees
 from synthkit.nets.network import EditableNetwork
 from synthkit.phantoms.phantom import Phantom
+from synthkit.studies.exactness import pooled_skill
 from synthkit.tasks.predictor import Predictor
-from synthkit.tasks.scoring import Reading, Z
+from synthkit.tasks.scoring import Reading
 
 EDITED = 64  # images per edit, at most
 FEWEST = 8  # images that an edit must change
@@ -124,9 +125,8 @@ def trials(generator: Generator, cohort: Cohort, edits: Sequence[Edit], judge: P
 def _of_edit(generator: Generator, edit: Edit, real: Cohort, judge: Predictor | None, seed: int) -> list[Trial]:
     made, found = counterfactual(generator, edit.cohort, {edit.factor: edit.value}).edited, []
     if edit.truth is not None:
-        x, shown, exact = (cohort.images.tensor().double() for cohort in (edit.cohort, made, edit.truth))
-        wrong, wanted = ((image - exact).square().flatten(1).sum(1).numpy() for image in (shown, x))
-        found.append(_trial(SKILL, edit.name, edit.cohort, lambda rows: float(1 - wrong[rows].sum() / wanted[rows].sum()), "higher", seed))
+        skill = pooled_skill(*(cohort.images.tensor() for cohort in (made, edit.cohort, edit.truth)))
+        found.append(_trial(SKILL, edit.name, edit.cohort, skill, "higher", seed))
     if judge is not None and _reads(judge, edit.factor, real):
         reads = _read_as(judge, made, edit)
         shows = real[np.flatnonzero((real.table[edit.factor] == edit.value).to_numpy())]
@@ -153,7 +153,7 @@ def _trial(
     measure: str, group: str, cohort: Cohort, statistic: Callable[[np.ndarray], float], better: str, seed: int, ceiling: float = float("nan")
 ) -> Trial:  # fmt: skip
     units = cohort.table["patient_id"].to_numpy()
-    draws = np.array([statistic(rows) for rows in resamples(units, times=TIMES, seed=seed, stream="edits")])
+    draws = resampled(statistic, units, times=TIMES, seed=seed, stream="edits")
     value = statistic(np.arange(len(cohort)))
     # A share of 0 or 1 in every draw is not certain: the standard error that Wilson's interval carries there.
     low, high = wilson(round(value * len(cohort)), len(cohort)) if measure == SEEN and value in (0, 1) else (0.0, 0.0)

@@ -64,6 +64,8 @@ def require_usable(families: Mapping[str, Candidate], train: Cohort, unseen: Map
     for name, one in families.items():
         if isinstance(one, Recipe):
             resolve(budget, one.budgets)
+            if one.teacher:
+                raise DataError(f"{name} learns from a fitted {one.teacher}: fit it first, with start=, and give compare the generator that comes out")
             continue
         if not one.space.matches(train.space):
             raise DataError(f"{name} makes other images than the data are: {one.space.difference(train.space)}; give generators of one size and channels")

@@ -7,7 +7,7 @@ from synthkit.core.budget import Budget, Minutes
 from synthkit.metrics.comparison import FEW
 from synthkit.studies.families.editing import SEEN, SKILL, TRIP
 from synthkit.studies.families.family import Family
-from synthkit.studies.families.ledger import ADHERENCE, EDITING, SAME
+from synthkit.studies.families.scoreboard import ADHERENCE, EDITING, SAME
 from synthkit.studies.families.yardstick import Yardstick
 
 EXACT = 0.01  # of 255; a round trip below it is that of rounding

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.intervals import half_samples, wilson
+from synthkit.core.intervals import Z, half_samples, wilson
 from synthkit.errors import DataError
 from synthkit.metrics.asked import taught
 from synthkit.metrics.comparison import MANY, Comparison
@@ -14,15 +14,24 @@ from synthkit.metrics.extractors import features
 from synthkit.metrics.features import Extractor, Features, described
 from synthkit.metrics.metric import ImageMetric, Metric
 
-Z = 1.959964
+FEWEST_HALVES = 30  # of fewer the spread is too uncertain for many differences at once
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A score minus another on the same images asked for, and the standard error of that."""
+    """A score minus another on the same images asked for, the standard error of that, and from how much it is known.
+
+    Args:
+        freedom: degrees of freedom of the error; those of few random halves are few, and the interval is Student's.
+    """
 
     value: float
     error: float
+    freedom: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if not self.freedom > 0:
+            raise DataError(f"freedom={self.freedom}: an error has more than 0 degrees of freedom; give the number of its draws less one")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,20 +86,28 @@ class Yardstick:
 
         The standard error is the spread of the difference over random halves of the real patients and of the requests, the
         same halves for both families (delete-half jackknife, as for the scores themselves): what both owe to the choice of
-        the patients and of the requests cancels.
+        the patients and of the requests cancels. With h halves it has h - 1 degrees of freedom (Welch 1947 where Wilson's
+        error at a limit is added).
         """
         (_, mine), (_, theirs) = self.comparison.real, self.comparison.fake
         real, a, b = self.sets[metric.name]["real"][mine], fake[theirs], first[theirs]
         if min(len(real), len(a)) < metric.least(real.shape[1]):
             return Difference(float("nan"), float("nan"))
         units = {"real": self.comparison.units["real"][mine], "fake": self.comparison.units["fake"][theirs]}
-        times = max(12, min(metric.halves, metric.halves * MANY // len(real)))
+        times = min(metric.halves, max(FEWEST_HALVES, metric.halves * MANY // len(real)))
         halves = zip(*(half_samples(part, times=times, seed=self.seed, stream=side) for side, part in units.items()))
         enough = [(i, j) for i, j in halves if min(len(i), len(j)) >= metric.least(real.shape[1])]
         draws = [metric.compare(real[i], a[j]) - metric.compare(real[i], b[j]) for i, j in enough]
         scores = [metric.compare(real, rows) for rows in (a, b)]
-        spread = float(np.std(draws, ddof=1)) if len(draws) > 1 else float("nan")
-        return Difference(scores[0] - scores[1], float(np.hypot(spread, _at_a_limit(scores, len(a)) if metric.share else 0.0)))
+        return _difference(scores, draws, _at_a_limit(scores, len(a)) if metric.share else 0.0)
+
+
+def _difference(scores: Sequence[float], draws: Sequence[float], least: float) -> Difference:
+    if len(draws) < 2:
+        return Difference(scores[0] - scores[1], float("nan"))
+    spread = float(np.std(draws, ddof=1))
+    error = float(np.hypot(spread, least))
+    return Difference(scores[0] - scores[1], error, (len(draws) - 1) * (error / spread) ** 4 if spread > 0 else float("inf"))
 
 
 def _at_a_limit(shares: Sequence[float], n: int) -> float:

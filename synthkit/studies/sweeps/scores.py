@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthkit.core.intervals import percentile_interval, resamples, wilson
+from synthkit.core.intervals import hidden_share, percentile_interval, resamples, wilson
 from synthkit.tasks.scoring import Reading
 
 AUC, SENSITIVITY, SPECIFICITY, CHANCE = "AUC", "sensitivity", "specificity", "mean chance"
@@ -68,7 +68,7 @@ class Watched:
         low, high = percentile_interval(draws)
         if members is None or high - low > 1e-12:
             return low, high
-        room = 1 - 0.025 ** (1 / len(set(self.units[members])))
+        room = hidden_share(len(set(self.units[members])))
         return low - room, high + room
 
     def _reading(self, chance: np.ndarray) -> Reading:

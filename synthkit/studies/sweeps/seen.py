@@ -5,13 +5,15 @@ import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.intervals import percentile_interval, resamples
+from synthkit.core.intervals import bootstrap
 from synthkit.core.schema import Category
+from synthkit.studies.exactness import pooled_skill
 from synthkit.studies.sweeps.images import Subjects
 from synthkit.tasks.predictor import Predictor
 from synthkit.tasks.scoring import Reading
 
 TIMES = 300
+MOVED = 1e-6  # squared change of an image; below it is that of rounding
 SHOWN, WHOLE, EXACTNESS = "shown, says the judge", "adherence of the sweep", "change against exact truth (R2_delta)"
 
 
@@ -39,16 +41,11 @@ def exact_rows(cohorts: Sequence[Cohort], truths: Sequence[Cohort], subjects: Su
     rows, start = [], subjects.cohort.images.tensor().double()
     for place, (cohort, truth) in enumerate(zip(cohorts, truths, strict=True)):
         shown, exact = cohort.images.tensor().double(), truth.images.tensor().double()
-        wrong, wanted = ((one - exact).square().flatten(1).sum(1).numpy() for one in (shown, start))
-        moved = np.flatnonzero(wanted > 1e-6)
+        moved = np.flatnonzero((start - exact).square().flatten(1).sum(1).numpy() > MOVED)
         if len(moved):
-            pooled = _pooled(wrong[moved], wanted[moved])
-            rows.append({"place": place, "measure": EXACTNESS, **_over(pooled, subjects.units[moved], seed)})
+            skill = pooled_skill(shown[moved], start[moved], exact[moved])
+            rows.append({"place": place, "measure": EXACTNESS, **_over(skill, subjects.units[moved], seed)})
     return rows
-
-
-def _pooled(wrong: np.ndarray, wanted: np.ndarray) -> Callable[[np.ndarray], float]:
-    return lambda rows: float(1 - wrong[rows].sum() / wanted[rows].sum())
 
 
 def _mean(values: np.ndarray, units: np.ndarray, seed: int) -> dict[str, object]:
@@ -59,5 +56,5 @@ def _over(statistic: Callable[[np.ndarray], float], units: np.ndarray, seed: int
     """Score, interval over patients, n."""
     if not len(units):
         return {"score": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0, "patients": 0}
-    low, high = percentile_interval(np.array([statistic(rows) for rows in resamples(units, times=TIMES, seed=seed)]))
+    low, high = bootstrap(statistic, units, times=TIMES, seed=seed)
     return {"score": statistic(np.arange(len(units))), "low": low, "high": high, "n": len(units), "patients": len(set(units))}

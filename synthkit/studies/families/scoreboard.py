@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.intervals import Z
 from synthkit.metrics.adherence import adherence
 from synthkit.metrics.ceiling import common_levels
 from synthkit.metrics.paired import Paired
 from synthkit.studies.families.editing import Trial
-from synthkit.studies.families.yardstick import Difference, Yardstick, Z
+from synthkit.studies.families.yardstick import Difference, Yardstick
 from synthkit.tasks.predictor import Predictor
 from synthkit.tasks.scoring import Reading
 
@@ -24,7 +25,7 @@ BASELINE, SAME = "the first", "no difference shown"
 
 
 @dataclass(eq=False)
-class Ledger:
+class Scoreboard:
     """Rows as they come, with the standard error of each difference until all are known."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
@@ -32,16 +33,16 @@ class Ledger:
 
     def add(self, family: str, aspect: str, difference: Difference | None = None, **row: object) -> None:
         """One row; `difference` is that from the first family, whose own rows have none."""
-        apart = {} if difference is None else {"difference": difference.value, "_error": difference.error}
+        apart = {} if difference is None else {"difference": difference.value, "_error": difference.error, "_freedom": difference.freedom}
         self.rows.append({"family": family, "aspect": aspect, **row, **apart})
 
     def frame(self) -> pd.DataFrame:
-        """All rows, the verdicts in them; the intervals of the differences share the 5 % of error (Bonferroni)."""
-        from scipy.stats import norm
+        """All rows, the verdicts in them; the intervals of the differences (Student's) share the 5 % of error (Bonferroni)."""
+        from scipy.stats import t
 
-        table = pd.DataFrame(self.rows).reindex(columns=[*COLUMNS, "_error"])
-        known = table["_error"].notna()
-        reach = float(norm.ppf(1 - 0.025 / max(1, int(known.sum())))) * table["_error"]
+        table = pd.DataFrame(self.rows).reindex(columns=[*COLUMNS, "_error", "_freedom"])
+        count = max(1, int(table["_error"].notna().sum()))
+        reach = t.ppf(1 - 0.025 / count, table["_freedom"].to_numpy(float)) * table["_error"]
         table["diff_low"], table["diff_high"] = table["difference"] - reach, table["difference"] + reach
         first = self.rows[0]["family"] if self.rows else ""
         table["against_first"] = [_verdict(row, first) for row in table.to_dict("records")]
@@ -61,7 +62,7 @@ def _verdict(row: Mapping[str, object], first: str) -> str:
     return "better" if (row["difference"] > 0) == (row["better"] == "higher") else "worse"
 
 
-def quality_rows(ledger: Ledger, yardstick: Yardstick, fakes: Mapping[str, Cohort]) -> None:
+def quality_rows(board: Scoreboard, yardstick: Yardstick, fakes: Mapping[str, Cohort]) -> None:
     """Fidelity and coverage of every family."""
     seen = {family: yardstick.look(fake) for family, fake in fakes.items()}
     first = next(iter(fakes))
@@ -72,23 +73,23 @@ def quality_rows(ledger: Ledger, yardstick: Yardstick, fakes: Mapping[str, Cohor
             apart = None if family == first else yardstick.difference(metric, mine, theirs)
             aspect = COVERAGE if type(metric).__name__ in COVERING else FIDELITY
             kept = {name: row[name] for name in ("value", "low", "high", "floor", "floor_low", "floor_high", "better", "reading")}
-            ledger.add(family, aspect, apart, measure=metric.name, group="all", n=row["n_fake"], **kept)
+            board.add(family, aspect, apart, measure=metric.name, group="all", n=row["n_fake"], **kept)
 
 
-def adherence_rows(ledger: Ledger, judge: Predictor, yardstick: Yardstick, real: Cohort, fakes: Mapping[str, Cohort]) -> None:
+def adherence_rows(board: Scoreboard, judge: Predictor, yardstick: Yardstick, real: Cohort, fakes: Mapping[str, Cohort]) -> None:
     """Whether each family shows the factors that were asked for; differences are paired by request."""
     first = next(iter(fakes))
     on_real = judge.predict(real)
     guesses = {family: judge.predict(fake) for family, fake in fakes.items()}
     for family, fake in fakes.items():
         rows, notes = adherence(judge, real=real, fake=fake, eyes=yardstick.eyes, seed=yardstick.seed)
-        ledger.notes += [note if len(fakes) == 1 or family == first else f"{family}: {note}" for note in notes if note not in ledger.notes]
+        board.notes += [note if len(fakes) == 1 or family == first else f"{family}: {note}" for note in notes if note not in board.notes]
         for row in rows:
             apart = None
             if family != first and row["group"] in judge.schema:
                 apart = _paired(judge, str(row["group"]), real, on_real, [(fakes[name], guesses[name]) for name in (family, first)], yardstick.seed)
             kept = {name: row[name] for name in ("group", "value", "low", "high", "floor", "floor_low", "floor_high", "better", "reading")}
-            ledger.add(family, ADHERENCE, apart, measure=row["metric"], n=row["n_fake"], **kept)
+            board.add(family, ADHERENCE, apart, measure=row["metric"], n=row["n_fake"], **kept)
 
 
 def _paired(
@@ -106,16 +107,16 @@ def _paired(
     return Difference(apart.value, (apart.high - apart.value) / Z)
 
 
-def editing_rows(ledger: Ledger, trials: Mapping[str, Sequence[Trial]]) -> None:
+def editing_rows(board: Scoreboard, trials: Mapping[str, Sequence[Trial]]) -> None:
     """Round trips and edits; a family without an encoder has one row that says so."""
     first = next(iter(trials))
     known = {(trial.measure, trial.group): trial for trial in trials[first]}
     for family, found in trials.items():
         if not found:
-            ledger.add(family, EDITING, measure="edits images", group="all", reading="no: its network has no encoder")
+            board.add(family, EDITING, measure="edits images", group="all", reading="no: its network has no encoder")
         for trial in found:
             other = known.get((trial.measure, trial.group))
             apart = None if other is None or family == first else Difference(*trial.minus(other))
             low, high = trial.interval
-            ledger.add(family, EDITING, apart, measure=trial.measure, group=trial.group, value=trial.value, low=low, high=high, n=trial.n,
+            board.add(family, EDITING, apart, measure=trial.measure, group=trial.group, value=trial.value, low=low, high=high, n=trial.n,
                        floor=trial.ceiling, better=trial.better, reading="")  # fmt: skip
