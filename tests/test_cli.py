@@ -8,7 +8,7 @@ from toys import SCHEMA, toy_cohort
 
 from synthkit.commands.generate import _requests
 from synthkit.commands.recipes import families, recipe_named
-from synthkit.errors import FitError, SchemaError, SynthkitError
+from synthkit.errors import FitError, SchemaError, StoreError, SynthkitError
 
 SMALL = ["--option", 'options={"widths": [16, 16], "embedding": 32}', "--option", "batch_size=16", "--option", "steps=2"]
 
@@ -80,6 +80,10 @@ def test_train_then_generate_from_a_table_and_from_factors(tmp_path):
     fake = sk.load(tmp_path / "fake" / "cohort")
     assert fake.table["request_id"].tolist() == ["a", "b", "c"] and fake.provenance.kind == "synthetic" and fake.provenance.seed == 4
     assert b"synthetic images made by synthkit" in (tmp_path / "fake" / "sheet.png").read_bytes()
+    pd.DataFrame({"image_id": ["001", "1"], "sex": ["F", "F"]}).to_csv(tmp_path / "ids.csv", index=False)
+    invoked("generate", f"{gen}/generator", "--table", str(tmp_path / "ids.csv"), "--out", str(tmp_path / "ids"))
+    twins = sk.load(tmp_path / "ids" / "cohort")
+    assert twins.table["request_id"].tolist() == ["001", "1"] and (twins.images.raw([0]) != twins.images.raw([1])).any(), "ids key the noise as written"
     told = invoked("generate", f"{gen}/generator", "--count", "2", "--given", "sex=F,M", "--steps", "1", "--out", str(tmp_path / "few"))
     assert "4 images by diffusion on toy, 2 network evaluation(s)" in told and len(sk.load(tmp_path / "few" / "cohort")) == 4
     for words, message in ((["--count", "2", "--table", "x.csv"], "either --table"), ([], "either --table"), (["--table", "none.csv"], "cannot be read")):
@@ -91,6 +95,12 @@ def test_train_then_generate_from_a_table_and_from_factors(tmp_path):
 def test_a_wrong_budget_or_folder_is_said_before_images_are_loaded(tmp_path):
     with pytest.raises(FitError, match="budget 'soon'"):
         invoked("train", "no-such-set", "--out", str(tmp_path / "gen"), "--budget", "soon")
+    with pytest.raises(FitError, match="budget 'soon'"):
+        invoked("compare", "no-such-set", "--families", "diffusion", "--out", str(tmp_path / "out"), "--budget", "soon")
+    with pytest.raises(StoreError, match="no pretrained generator 'nobody'"):
+        invoked("train", "no-such-set", "--out", str(tmp_path / "gen"), "--start", "nobody")
+    with pytest.raises(FitError, match="Student learns from a fitted Diffusion, and none was given"):
+        invoked("train", "no-such-set", "--out", str(tmp_path / "gen"), "--family", "student")
     with pytest.raises(SynthkitError, match="two families would be called 'gan'"):
         invoked("compare", "no-such-set", "--families", "gan,gan", "--out", str(tmp_path / "out"))
     with pytest.raises(SynthkitError, match="no-such-set"):

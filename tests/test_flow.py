@@ -110,7 +110,7 @@ def test_the_grid_of_times():
     [
         ({"solver": "rk45"}, "there are midpoint, euler, heun, adams, dpm"), ({"steps": 0}, "whole number, 1 or more"),
         ({"steps": 2.5}, "whole number, 1 or more"), ({"steps": True}, "whole number"), ({"shift": 0.0}, "shift must be a number above 0"),
-        ({"shift": math.nan}, "above 0"), ({"shift": math.inf}, "above 0"), ({"drop": 1.0}, "drop must be in 0..1"),
+        ({"shift": math.nan}, "above 0"), ({"shift": math.inf}, "above 0"), ({"drop": 1.0}, "drop must be 0 or more and under 1"),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(settings, message):

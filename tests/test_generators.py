@@ -35,7 +35,6 @@ SMALL = {"Diffusion": {"options": SMALL_NET, "batch_size": 16, "steps": 8, "lear
          "LatentDiffusion": {"options": SMALL_NET, "codec_options": {"widths": (16, 16)}, "batch_size": 16, "steps": 8, "learning_rate": 4e-3},
          "GAN": {"widths": (32, 16), "batch_size": 16},
          "Student": {"options": SMALL_NET, "batch_size": 16, "learning_rate": 2e-3}}  # fmt: skip
-TAUGHT = {"Student": "Diffusion"}  # families that start from another
 ROOT = Path(__file__).parents[1]
 WANT = SCHEMA.grid(lesion=["absent", "present"], age=[30, 70], each=3).assign(image_id=lambda t: [f"want-{i}" for i in t.index])
 
@@ -45,7 +44,8 @@ def recipe_of(family: str) -> Recipe:
 
 
 def fitted(family: str, cohort: Cohort, **how: object) -> Generator:
-    start = fitted(TAUGHT[family], cohort, budget=how["budget"]) if family in TAUGHT else None
+    teacher = RECIPES[family].teacher
+    start = fitted(teacher, cohort, budget=how["budget"]) if teacher else None
     return recipe_of(family).fit(cohort, start=start, **how)
 
 
@@ -119,8 +119,10 @@ def test_the_card_says_what_was_learnt_from_what(generator):
     assert (card.trained_on["images"], card.trained_on["patients"], card.training["steps"], card.training["seed"]) == (48, 24, 120, 0)
     losses = [loss for _, loss in card.training["losses"]]
     assert len(losses) >= 2 and np.isfinite(losses).all()
-    if isinstance(generator.trained, Trainable):  # others are trained by what holds them: their losses play against each other, or lie in latents
-        assert losses[-1] < losses[0] and card.training["validation loss"] < losses[0]
+    if isinstance(generator.trained, Trainable):  # others are trained by what holds them, and their losses play against each other
+        assert np.isfinite(card.training["validation loss"])
+        if len(generator.recipe.stages(generator.trained, generator.schema, generator.space)) == 1:
+            assert losses[-1] < losses[0] and card.training["validation loss"] < losses[0]
     assert "Not a medical device" in generator._repr_html_()
 
 
@@ -285,14 +287,14 @@ def test_it_remembers_whom_it_learnt_from(generator, train, tmp_path):
 
 
 def test_fine_tuning_goes_on_from_the_weights_and_leaves_the_first_generator_alone(generator, train):
-    if type(generator.recipe).__name__ in TAUGHT:
+    if generator.recipe.teacher:
         with pytest.raises(FitError, match="learns from a fitted Diffusion, and Student is none"):
             generator.fine_tune(train, budget=Steps(1))
         return
     before, others = generator.weights_digest(), toy_cohort(12, seed=5, prefix="other")
-    tuned = generator.fine_tune(others, budget=Steps(1), learning_rate=1e-9)
+    tuned = generator.fine_tune(others, budget=Steps(4), learning_rate=1e-9)
     first, second = (gen.sample(WANT, seed=1).images.tensor() for gen in (generator, tuned))
-    assert (first - second).abs().mean() < 1e-3, "one step at a rate of nothing changes next to nothing"
+    assert (first - second).abs().mean() < 1e-3, "steps at a rate of nothing change next to nothing"
     assert generator.weights_digest() == before and tuned.recipe.learning_rate == 1e-9
     assert tuned.patients == generator.patients | {patient_digest(name) for name in others.table["patient_id"]}
     assert tuned.card.training["started from"]["weights"] == before and tuned.card.trained_on["images"] == 12
@@ -313,7 +315,7 @@ def test_fine_tuning_refuses_what_does_not_fit(change, message):
 
 
 def test_weights_of_another_network_are_refused():
-    with pytest.raises(FitError, match="same recipe"):
+    with pytest.raises(FitError, match="same backbone"):
         exact_generator(toy_cohort(8)).fine_tune(toy_cohort(8), budget=Steps(1))
 
 
@@ -370,3 +372,29 @@ def test_impossible_guidance_is_refused(settings, kind, message):
         gen.using(**settings)
     with pytest.raises(FitError, match="never saw a factor hidden"):
         Diffusion(drop=0.0, guidance={"lesion": 2.0})
+
+
+def test_what_was_learnt_before_stays_in_licence_and_lineage():
+    first, second = (replace(c, provenance=Provenance("real", name, licence=licence)) for c, name, licence in (
+        (toy_cohort(8), "clinic", "CC BY-NC"), (toy_cohort(8, seed=3, prefix="other"), "ward", "CC0")))  # fmt: skip
+    gen = Diffusion(**SMALL["Diffusion"]).fit(first, budget=Steps(2)).fine_tune(second, budget=Steps(2)).fine_tune(second, budget=Steps(2))
+    record = gen.sample(WANT[:1], seed=0).provenance
+    assert [parent.source for parent in record.parents] == ["ward", "clinic"] and record.licence == "CC0; CC BY-NC"
+
+
+def test_a_guided_teacher_is_refused_and_a_plain_one_taken():
+    cohort = toy_cohort(16)
+    teacher = Diffusion(**SMALL["Diffusion"]).fit(cohort, budget=Steps(2))
+    with pytest.raises(FitError, match="does not learn its teacher's guidance"):
+        recipe_of("Student").fit(cohort, budget=Steps(1), start=teacher.using(guidance={"lesion": 3.0}))
+    assert recipe_of("Student").fit(cohort, budget=Steps(1), start=teacher.using(guidance={})).evaluations == 2
+
+
+def test_changing_settings_leaves_the_global_random_stream_alone(tmp_path):
+    gen = Diffusion(**SMALL["Diffusion"]).fit(toy_cohort(8), budget=Steps(1))
+    gen.save(tmp_path)
+    torch.manual_seed(0)
+    wanted = torch.rand(3)
+    torch.manual_seed(0)
+    gen.using(steps=1), Generator.load(tmp_path)
+    assert torch.equal(torch.rand(3), wanted)

@@ -157,8 +157,8 @@ def test_monais_autoencoder_fits_as_it_is(size):
         ({"codec_options": {"widths": (8, 8, 8, 8)}}, "2 widths"),
         ({"codec_share": 1.0}, "codec_share must lie between 0 and 1"),
         ({"divergence": -1.0}, "weights must be 0 or more"),
-        ({"steps": 0}, "steps must be 1 or more"),
-        ({"drop": 1.0}, "drop in 0..1"),
+        ({"steps": 0}, "whole number, 1 or more"),
+        ({"drop": 1.0}, "drop must be 0 or more"),
         ({"latent_channels": 0}, "latent_channels"),
     ],
 )

@@ -4,6 +4,7 @@ import torch
 from test_training import data_of, plan_of, same_weights
 from toys import Line, PowerCut
 
+from synthkit.errors import FitError
 from synthkit.generators.stages import Stage, run_stages
 from synthkit.nets.network import Batch, Trainable
 from synthkit.training.loop import Loop
@@ -19,6 +20,7 @@ def test_each_stage_gets_its_share_of_the_budget_and_the_second_learns_from_what
     outcome = run_stages(halves(first, second), data_of(), plan_of(40))
     assert (len(first.walk) - 1, len(second.walk) - 1) == (10, 30), "one step of each is the look at the memory"
     assert (outcome.steps, outcome.images_seen) == (40, 160) and outcome.seconds > 0
+    assert [step for step, _ in outcome.losses] == [10, 30, 40], "the loss of the first stage is told as well"
     assert float(second.weight) > 2.0 > float(first.weight), "the images are 5 brighter in the second stage"
 
 
@@ -62,3 +64,15 @@ def test_gradients_of_players_are_clipped_each_by_itself(apart, soft):
     loop = Loop(network, data, plan_of(1), State({}, 0))
     loop.on_before_optimizer_step(loop.configure_optimizers())
     assert [float(part.weight.grad) for part in (network.loud, network.soft)] == pytest.approx([1.0, soft], rel=1e-3)
+
+
+def test_latents_that_do_not_fit_into_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("synthkit.training.data.psutil.virtual_memory", lambda: type("Memory", (), {"available": 1000})())
+    with pytest.raises(FitError, match="GB are free; take fewer images"):
+        data_of().mapped(lambda x, c: x, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True])
+def test_a_batch_of_no_whole_number_of_images_is_refused(size):
+    with pytest.raises(FitError, match="whole number, 1 or more"):
+        data_of(batch_size=size)

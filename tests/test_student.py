@@ -171,7 +171,7 @@ def test_fit_asks_for_the_teacher_before_any_work(train, monkeypatch):
     ("settings", "message"),
     [
         ({"evaluations": 0}, "evaluations and teacher_steps must be 1 or more"), ({"teacher_steps": 0}, "1 or more"), ({"shift": 0.0}, "shift above 0"),
-        ({"shift": float("nan")}, "shift above 0"), ({"drop": 1.0}, "drop in 0..1"), ({"evaluations": 4, "batch_size": 3}, "an image for each of the 4 parts"),
+        ({"shift": float("nan")}, "shift above 0"), ({"drop": 1.0}, "drop 0 or more"), ({"evaluations": 4, "batch_size": 3}, "an image for each of the 4"),
         ({"evaluations": 1.5}, "whole numbers"), ({"teacher_steps": True}, "whole numbers"),
     ],
 )  # fmt: skip

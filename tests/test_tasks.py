@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_classifier():
 
 
 def test_patients_that_were_trained_on_are_not_scored(fitted):
-    with pytest.raises(LeakageError, match=r"1 patient\(s\) of the scored cohort were trained on \(first: 'p-3'\)"):
+    with pytest.raises(LeakageError, match=r"1 patient\(s\) of the cohort were trained on \(first: 'p-3'\)"):
         fitted.score(toy_cohort(2).split((0.5, 0.5))[0][:0] + TEST + toy_cohort(40, per_patient=2)[6:8])
 
 

@@ -154,7 +154,7 @@ def test_balance_draws_every_level_and_group_equally_often(factor):
         (lambda: SMALL.fit(toy_cohort(8), budget="forever"), FitError, "budget 'forever' is not one of smoke, lesson, full"),
         (lambda: Steps(0), FitError, "one step or more"),
         (lambda: Minutes(0), FitError, "more than 0 minutes"),
-        (lambda: Diffusion(steps=0), FitError, "steps must be 1 or more"),
+        (lambda: Diffusion(steps=0), FitError, "whole number, 1 or more"),
         (lambda: Diffusion(batch_size=1).fit(toy_cohort(8), budget=Steps(1), devices=2), FitError, "batch_size=1 cannot be shared by devices=2"),
     ],
 )
@@ -305,3 +305,11 @@ def test_two_processes_share_the_batch_and_repeat_themselves():
     # The mean gradient of two halves, of two rows each, is that of the whole of four: without noise both ways lead to one weight.
     one, two = (train(Line(grain=0, rows=4 // devices), data_of(), plan_of(8, devices=devices)).weights["weight"] for devices in (1, 2))
     assert torch.allclose(one, two, atol=1e-6) and float(one) < 1.9
+
+
+def test_a_finished_run_that_is_read_back_makes_the_same_bytes(tmp_path):
+    cohort = toy_cohort(12, size=(32, 32))
+    recipe = Diffusion(steps=4, options={"widths": (32, 48), "embedding": 32}, batch_size=8)
+    first, again = (recipe.fit(cohort, budget=Steps(3), run=tmp_path) for _ in range(2))
+    one, other = (gen.sample(cohort.table.drop(columns="patient_id"), seed=1).images.raw() for gen in (first, again))
+    assert first.weights_digest() == again.weights_digest() and np.array_equal(one, other)

@@ -73,7 +73,7 @@ class Recipe(ABC):
 
         Args:
             train: the images and factors to learn; the whole schema conditions.
-            valid: patients kept apart, only checked for leakage and scored for the card.
+            valid: patients kept apart, only checked for leakage and scored for the card where the network has a loss of its own (not GAN, Student).
             budget: "smoke", "lesson" (about 10 minutes on two cores), "full", "10 min", "500 steps", Minutes or Steps.
             seed: of the initial weights and every random choice.
             run: folder for checkpoints; an interrupted run found there is resumed.
@@ -91,7 +91,7 @@ class Recipe(ABC):
         from synthkit.training.data import TrainingData, balance_weights
         from synthkit.training.plan import Plan
 
-        self._require_start(start)
+        self.require_start(start)
         if valid is not None:
             require_disjoint(train, valid, names=("train", "valid"))
             if start is not None:
@@ -112,12 +112,14 @@ class Recipe(ABC):
         outcome = run_stages(stages, data, plan)
         return Generator.fitted(self, network, train, valid=valid, start=start, outcome=outcome, identity=identity)
 
-
-    def _require_start(self, start: "Generator | None") -> None:
+    def require_start(self, start: "Generator | None") -> None:
+        """Raise FitError unless a fit may begin from this generator, or from none."""
         family, theirs = type(self).__name__, type(start.recipe).__name__ if start is not None else ""
         if self.teacher and theirs != self.teacher:
             given = f"{theirs} is none" if theirs else "none was given"
             raise FitError(f"{family} learns from a fitted {self.teacher}, and {given}; fit one and give it as start=")
+        if self.teacher and start.recipe.to_json().get("guidance"):
+            raise FitError(f"{family} does not learn its teacher's guidance; give start=teacher.using(guidance={{}})")
         if not self.teacher and theirs not in ("", family):
             raise FitError(f"{family} cannot go on from the weights of {theirs}; give a fitted {family} as start=, or none")
 

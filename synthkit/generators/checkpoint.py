@@ -57,7 +57,8 @@ def load(folder: Path) -> "Generator":
         raise StoreError(f"{folder} has generator format {manifest.get('format')}; this synthkit reads format {FORMAT}")
     schema, space = Schema.from_json(manifest["schema"]), Space.from_json(manifest["space"])
     recipe = Recipe.from_json(manifest["recipe"])
-    network = recipe.network(schema, space)
+    with torch.random.fork_rng():  # the weights it draws are replaced at once
+        network = recipe.network(schema, space)
     tensors = from_bytes(checked(folder, manifest["weights"]).read_bytes())
     patients = frozenset(row.tobytes().hex() for row in tensors.pop(PATIENTS).numpy())
     kept = network.state_dict()

@@ -77,9 +77,10 @@ def require_flow(recipe: FlowSettings) -> None:
     family = type(recipe).__name__
     require_solver(family, steps=recipe.steps, solver=recipe.solver, shift=recipe.shift)
     if not 0 <= recipe.drop < 1:
-        raise FitError(f"{family}(drop={recipe.drop}): drop must be in 0..1")
-    if any(isinstance(weight, bool) or not 0 <= weight < inf for weight in recipe.guidance.values()):
-        raise FitError(f"{family}(guidance={dict(recipe.guidance)}): weights must be numbers of 0 or more")
+        raise FitError(f"{family}(drop={recipe.drop}): drop must be 0 or more and under 1")
+    given = recipe.guidance.values() if isinstance(recipe.guidance, Mapping) else [None]
+    if any(isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < inf for weight in given):
+        raise FitError(f'{family}(guidance={recipe.guidance!r}): give factors with weights of 0 or more, for instance {{"effusion": 3}}')
     if recipe.guidance and not recipe.drop:
         raise FitError(f"{family}(guidance=..., drop=0): a network that never saw a factor hidden cannot be guided towards it; train with drop above 0")
 

@@ -1,6 +1,7 @@
 """Conditional generative adversarial network: one evaluation per image, no encoder."""
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -50,10 +51,11 @@ class GAN(Recipe):
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.latent < 1 or not self.gamma >= 0:
-            raise FitError(f"GAN(latent={self.latent}, gamma={self.gamma}): latent must be 1 or more and gamma 0 or more")
+        if isinstance(self.latent, bool) or not isinstance(self.latent, int) or self.latent < 1 or not 0 <= self.gamma < inf:
+            raise FitError(f"GAN(latent={self.latent}, gamma={self.gamma}): latent must be a whole number, 1 or more, and gamma 0 or more")
         if not 0 <= self.drop < 1 or not 0 <= self.augment < 0.8:
-            raise FitError(f"GAN(drop={self.drop}, augment={self.augment}): drop must be in 0..1 and augment under 0.8, or the changes leak into the images")
+            raise FitError(f"GAN(drop={self.drop}, augment={self.augment}): drop must be 0 or more and under 1, and augment under 0.8, "
+                           "or the changes leak into the images")  # fmt: skip
         if self.widths is not None and (not self.widths or min(self.widths) < 1):
             raise FitError(f"GAN(widths={self.widths}): give channels per level, coarsest first, for instance (128, 64, 32), or leave it out")
 

@@ -68,7 +68,8 @@ class Generator:
         name = f"{type(recipe).__name__.lower()} on {origin.source}"
         patients = frozenset(map(patient_digest, train.table["patient_id"].unique()))
         if start is not None:
-            training["started from"] = {"generator": start.card.name, "weights": identity["start"], "trained_on": start.card.trained_on}
+            training["started from"] = {"generator": start.card.name, "weights": identity["start"]}
+            trained_on["before"] = _distinct([start.card.trained_on, *start.card.trained_on.get("before", [])], but=trained_on["digest"])
             name, patients = f"{start.card.name}, then {name}", patients | start.patients
         return Generator(recipe, network, train.schema, train.space, Card(name, trained_on, training), patients)
 
@@ -98,7 +99,7 @@ class Generator:
         try:
             network.load_state_dict(self.trained.state_dict())
         except RuntimeError as error:
-            raise FitError(f"{self.recipe} does not fit the network to be trained; start from a generator of the same recipe") from error
+            raise FitError(f"{self.recipe} does not fit the network to be trained; give it the same backbone= and options=") from error
 
     def require_unseen(self, cohort: Cohort) -> None:
         """Raise LeakageError if the generator learnt from a patient of the cohort."""
@@ -117,7 +118,8 @@ class Generator:
             free = ", ".join(self.recipe.sampling) or "none"
             raise AbilityError(f"{type(self.recipe).__name__}: {fixed[0]} cannot be changed after the fit; what can: {free}")
         recipe = replace(self.recipe, **settings)
-        network = recipe.network(self.schema, self.space).to(self.device)
+        with torch.random.fork_rng():  # the weights it draws are replaced at once
+            network = recipe.network(self.schema, self.space).to(self.device)
         network.load_state_dict(self.trained.state_dict(), assign=True)
         return replace(self, recipe=recipe, trained=network.requires_grad_(False).eval())
 
@@ -222,12 +224,12 @@ class Generator:
     def _origin(self, kind: str, seed: int | None, more: dict[str, Any], *parents: Provenance) -> Provenance:
         made_by = {"recipe": self.recipe.to_json(), "generator": self.card.name, "device": self.device.type,
                    "batch": BATCH.get(self.device.type, BATCH["cpu"]), "threads": torch.get_num_threads(), **more}  # fmt: skip
-        on = self.card.trained_on
-        taught = Provenance.from_json(on["provenance"])
-        taught = replace(taught, digests={**taught.digests, "data": on["digest"]})
-        licence = "; ".join(dict.fromkeys(p.licence for p in (*parents, taught)))
+        records = [self.card.trained_on, *self.card.trained_on.get("before", [])]
+        taught = [(Provenance.from_json(on["provenance"]), on["digest"]) for on in records]
+        taught = [replace(record, digests={**record.digests, "data": data}) for record, data in taught]
+        licence = "; ".join(dict.fromkeys(p.licence for p in (*parents, *taught)))
         digests = {"weights": self.weights_digest()}
-        return Provenance(kind, self.card.name, recipe=made_by, seed=seed, digests=digests, licence=licence, parents=(*parents, taught))
+        return Provenance(kind, self.card.name, recipe=made_by, seed=seed, digests=digests, licence=licence, parents=(*parents, *taught))
 
     def edit(self, cohort: Cohort, do: Mapping[str, Any]) -> Cohort:
         """The same images with factors changed and the others held (a direct effect).
@@ -288,6 +290,12 @@ class Generator:
 
     def __repr__(self) -> str:
         return f"Generator({self.card.name!r}, {self.space.shape}, factors {', '.join(self.schema.names)})"
+
+
+def _distinct(records: list[dict[str, Any]], *, but: str) -> list[dict[str, Any]]:
+    """What was learnt from before, each data set once and without the history that the list itself tells."""
+    found = {record["digest"]: {name: value for name, value in record.items() if name != "before"} for record in records}
+    return [record for data, record in found.items() if data != but]
 
 
 def validation_loss(network: Trainable, schema: Schema, valid: Cohort) -> float:

@@ -152,7 +152,8 @@ class LatentNetwork(EditableNetwork, Trainable):
     def latents_of(self, data: TrainingData) -> TrainingData:
         """Training data of mean and sigma of every image's latent, (N, 2 · channels, [d,] h, w); measures the scaling on the way."""
         self.eval()
-        cached = data.mapped(lambda images, codes: torch.cat(self.codec.encode(images), 1), self.scaling.shift.device)
+        device = next(self.codec.parameters()).device  # the scaling is moved there only with the flow
+        cached = data.mapped(lambda images, codes: torch.cat(self.codec.encode(images), 1), device)
         self.scaling.measure(*cached.tensor.chunk(2, 1))
         return cached
 

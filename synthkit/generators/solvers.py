@@ -105,9 +105,13 @@ SOLVERS: Mapping[str, Solver] = MappingProxyType({
 
 def require_solver(owner: str, *, steps: int, solver: str, shift: float) -> None:
     """Raise FitError unless these settings can be sampled with."""
-    if solver not in SOLVERS:
+    if not isinstance(solver, str) or solver not in SOLVERS:
         raise FitError(f"{owner}(solver={solver!r}): there are {', '.join(SOLVERS)}")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise FitError(f"{owner}(steps={steps!r}): steps must be a whole number, 1 or more")
-    if not 0 < shift < float("inf"):
+    if not _number(shift) or not 0 < shift < float("inf"):
         raise FitError(f"{owner}(shift={shift!r}): shift must be a number above 0; 1 spaces the steps evenly")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

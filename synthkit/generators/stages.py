@@ -1,6 +1,8 @@
 """The parts of a training, one after another: most families have one, latent diffusion has two."""
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from synthkit.core.budget import Minutes, Steps
 from synthkit.nets.network import Trainable
@@ -27,12 +29,20 @@ class Stage:
 
 
 def run_stages(stages: Sequence[Stage], data: TrainingData, plan: Plan) -> Outcome:
-    """Train all stages, each in its share of the plan's budget; the last one's outcome with the steps and seconds of all."""
-    done = []
+    """Train all stages, each in its share of the plan's budget; the last one's outcome with the steps, losses and seconds of all.
+
+    What a stage prepares is timed as well, but is no part of a budget in minutes.
+    """
+    done, seconds = [], 0.0
     for stage in stages:
-        part = plan if len(stages) == 1 else _part(stage, plan)
-        done.append(train(stage.trainable, stage.prepare(data) if stage.prepare else data, part))
-    return replace(done[-1], steps=sum(o.steps for o in done), images_seen=sum(o.images_seen for o in done), seconds=sum(o.seconds for o in done))
+        began = time.monotonic()
+        learnt = stage.prepare(data) if stage.prepare else data
+        seconds += time.monotonic() - began
+        done.append(train(stage.trainable, learnt, plan if len(stages) == 1 else _part(stage, plan)))
+    steps = list(accumulate((outcome.steps for outcome in done), initial=0))
+    losses = [(step + before, loss) for before, outcome in zip(steps, done) for step, loss in outcome.losses]
+    seen, seconds = sum(outcome.images_seen for outcome in done), seconds + sum(outcome.seconds for outcome in done)
+    return replace(done[-1], steps=steps[-1], images_seen=seen, seconds=seconds, losses=losses)
 
 
 def _part(stage: Stage, plan: Plan) -> Plan:

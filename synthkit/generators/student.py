@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -18,9 +18,6 @@ from synthkit.generators.solvers import euler, midpoint, time_grid
 from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
 from synthkit.nets.network import Batch, Network, Trainable
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Student(Recipe):
         if any(isinstance(count, bool) or not isinstance(count, int) for count in (self.evaluations, self.teacher_steps)):
             raise FitError(f"Student({given}): evaluations and teacher_steps are whole numbers")
         if self.evaluations < 1 or self.teacher_steps < 1 or not 0 < self.shift < inf or not 0 <= self.drop < 1:
-            raise FitError(f"Student({given}): evaluations and teacher_steps must be 1 or more, shift above 0 and drop in 0..1")
+            raise FitError(f"Student({given}): evaluations and teacher_steps must be 1 or more, shift above 0 and drop 0 or more and under 1")
         if self.batch_size < self.evaluations:
             raise FitError(f"Student({given}): batch_size={self.batch_size} must hold an image for each of the {self.evaluations} parts")
 

@@ -48,9 +48,9 @@ class VAE(Recipe):
     learning_rate: float = 2e-3
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and self.grain > 0 and self.kl_weight > 0 and 0 <= self.cut < 1 and 0 <= self.drop < 1):
+        if not (0 < self.temperature < math.inf and 0 < self.grain < math.inf and 0 < self.kl_weight < math.inf and 0 <= self.cut < 1 and 0 <= self.drop < 1):
             given = f"temperature={self.temperature}, grain={self.grain}, kl_weight={self.kl_weight}, cut={self.cut}, drop={self.drop}"
-            raise FitError(f"VAE({given}): temperature, grain and kl_weight must be above 0, cut and drop in 0..1")
+            raise FitError(f"VAE({given}): temperature, grain and kl_weight must be above 0, cut and drop 0 or more and under 1")
 
     def network(self, schema: Schema, space: Space) -> "LadderNetwork":
         ladder = Ladder(channels=len(space.channels), size=space.size, condition_width=schema.width, **self.options)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from synthkit.nets.blocks import CONV, ConditionEmbedding, shuffle, unshuffle
+from synthkit.nets.blocks import CONV, ConditionEmbedding, cropped, multiple_of, padded, shuffle, unshuffle
 from synthkit.nets.network import Network
 from synthkit.nets.unet import default_patch
 
@@ -70,8 +70,7 @@ class Synthesis(Network):
         h = self.blocks[0](h)
         for change, block in zip(self.changes, self.blocks[1:]):
             h = block(F.interpolate(change(h), scale_factor=2.0, mode=self.mode))
-        x = shuffle(self.out(_rectify(h)), self.patch)
-        return x[(..., *(slice(0, n) for n in self.size))]
+        return cropped(shuffle(self.out(_rectify(h)), self.patch), self.size)
 
 
 class Discriminator(nn.Module):
@@ -96,8 +95,7 @@ class Discriminator(nn.Module):
         self.condition = ConditionEmbedding(condition_width, embedding)
 
     def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        room = [(-n) % self.multiple for n in x.shape[2:]]
-        x = F.pad(x, [side for extra in reversed(room) for side in (0, extra)], mode="replicate") if any(room) else x
+        x = padded(x, multiple_of(self.multiple, tuple(x.shape[2:])))
         h = self.blocks[0](self.stem(unshuffle(x, self.patch)))
         for change, block in zip(self.changes, self.blocks[1:]):
             h = block(change(self.halve(h, 2)))

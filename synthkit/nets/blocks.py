@@ -100,6 +100,22 @@ def shuffle(x: torch.Tensor, patch: int) -> torch.Tensor:
     return rearrange(x, "n (c p q r) d h w -> n c (d p) (h q) (w r)", p=patch, q=patch, r=patch)
 
 
+def padded(x: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """Images brought to a size at least as large, their last rows repeated."""
+    room = [wanted - n for n, wanted in zip(x.shape[2:], size)]
+    return F.pad(x, [side for extra in reversed(room) for side in (0, extra)], mode="replicate") if any(room) else x
+
+
+def multiple_of(multiple: int, size: tuple[int, ...]) -> tuple[int, ...]:
+    """The next size whose sides are multiples of a number."""
+    return tuple(n + (-n) % multiple for n in size)
+
+
+def cropped(x: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """What `padded` added, cut off."""
+    return x[(..., *(slice(0, n) for n in size))]
+
+
 def coordinates(size: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
     """(1, dims, *size) positions in [-1, 1], so that a network can place things where a factor says."""
     axes = [torch.linspace(-1, 1, n, device=like.device, dtype=like.dtype) for n in size]

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from synthkit.errors import FitError
-from synthkit.nets.blocks import groups_of, shuffle, unshuffle
+from synthkit.nets.blocks import cropped, groups_of, padded, shuffle, unshuffle
 from synthkit.nets.network import Batch, Trainable
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
@@ -125,16 +125,14 @@ class Codec(nn.Module):
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (N, C, [D,] H, W) to mean and sigma of their latents, float32."""
-        room = [b - a for a, b in zip(self.size, self.padded)]
-        x = F.pad(x, [side for extra in reversed(room) for side in (0, extra)], mode="replicate") if any(room) else x
-        parts = [self.net.encode(part) for part in self._parts(x)]
+        parts = [self.net.encode(part) for part in self._parts(padded(x, self.padded))]
         means, sigmas = zip(*parts)
         return torch.cat(means).float(), torch.cat(sigmas).float()
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Latents (N, *latent_shape) to images (N, C, [D,] H, W), float32."""
         images = torch.cat([self.net.decode(part) for part in self._parts(z)]).float()
-        return images[(..., *(slice(0, n) for n in self.size))]
+        return cropped(images, self.size)
 
     def _parts(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         # Training keeps all activations anyway; there the batch size rules the memory.

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from synthkit.errors import FitError
-from synthkit.nets.blocks import CONV, Attention, Block, ConditionEmbedding, coordinates, shuffle, unshuffle
+from synthkit.nets.blocks import CONV, Attention, Block, ConditionEmbedding, coordinates, cropped, multiple_of, padded, shuffle, unshuffle
 from synthkit.nets.rung import Rung
 from synthkit.nets.unet import default_patch
 
@@ -105,9 +105,7 @@ class Ladder(nn.Module):
 
     def _features(self, x: torch.Tensor, embedding: torch.Tensor) -> list[torch.Tensor]:
         """The way up: features of the image per level, finest first."""
-        room = [(-n) % self.multiple for n in self.size]
-        padded = F.pad(x, [side for extra in reversed(room) for side in (0, extra)], mode="replicate") if any(room) else x
-        h, kept = self.stem(unshuffle(padded, self.patch)), []
+        h, kept = self.stem(unshuffle(padded(x, multiple_of(self.multiple, self.size)), self.patch)), []
         for level, block in enumerate(self.up):
             h = block(h, embedding)
             kept.append(h)
@@ -125,7 +123,7 @@ class Ladder(nn.Module):
             for rung in self.rungs[level]:
                 h = rung(h, embedding, choose(rung, h, level))
         # The scale learns from what the mean leaves over, and may not bend the features to its own ends.
-        return Ground(*(shuffle(head.float(), self.patch)[(..., *(slice(0, n) for n in self.size))] for head in (self.mean(h), self.scale(h.detach()))))
+        return Ground(*(cropped(shuffle(head.float(), self.patch), self.size) for head in (self.mean(h), self.scale(h.detach()))))
 
 
 class Scale(nn.Module):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from synthkit.nets.blocks import CONV, Attention, Block, ConditionEmbedding, TimeEmbedding, coordinates, shuffle, unshuffle
+from synthkit.nets.blocks import CONV, Attention, Block, ConditionEmbedding, TimeEmbedding, coordinates, cropped, multiple_of, padded, shuffle, unshuffle
 
 
 def default_patch(size: tuple[int, ...]) -> int:
@@ -57,9 +57,7 @@ class UNet(nn.Module):
     def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         """x (N, C, [D,] H, W), t (N,) in [0, 1], c (N, width) to a velocity shaped like x."""
         size = x.shape[2:]
-        room = [(-n) % self.multiple for n in size]
-        padded = F.pad(x, [side for extra in reversed(room) for side in (0, extra)], mode="replicate") if any(room) else x
-        folded = unshuffle(padded, self.patch)
+        folded = unshuffle(padded(x, multiple_of(self.multiple, size)), self.patch)
         place = coordinates(tuple(folded.shape[2:]), folded).expand(len(x), *[-1] * (folded.ndim - 1))
         embedding = F.silu(self.time(t) + self.condition(c))
         h, kept = self.stem(torch.cat([folded, place], 1)), []
@@ -71,5 +69,4 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.up))):
             h = self.up[level](torch.cat([h, kept[level]], 1), embedding)
             h = F.interpolate(h, scale_factor=2.0, mode="nearest") if level else h
-        velocity = shuffle(self.out(h), self.patch)
-        return velocity[(..., *(slice(0, n) for n in size))]
+        return cropped(shuffle(self.out(h), self.patch), size)

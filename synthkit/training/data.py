@@ -10,7 +10,7 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.randomness import generator, permutation
 from synthkit.errors import FitError
 
-SHARE_OF_MEMORY = 0.25
+SHARE_OF_MEMORY, MOST_OF_MEMORY = 0.25, 0.8
 
 
 class TrainingData:
@@ -25,6 +25,8 @@ class TrainingData:
     """
 
     def __init__(self, cohort: Cohort, codes: np.ndarray, *, batch_size: int, seed: int, weights: np.ndarray | None = None):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise FitError(f"batch_size={batch_size!r}: give a whole number, 1 or more")
         if len(cohort) < 4:
             raise FitError(f"{len(cohort)} images are too few to fit on; give at least 4 (a useful generator needs hundreds)")
         self.codes = torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32))
@@ -39,11 +41,22 @@ class TrainingData:
     def mapped(self, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], device: torch.device) -> "TrainingData":
         """The same rows with function(images, codes) in the place of the images, computed once and held in memory."""
         parts = [np.arange(start, min(start + self.batch_size, self.count)) for start in range(0, self.count, self.batch_size)]
+        made = None
         with torch.no_grad():
-            made = torch.cat([function(*self.take(rows, device)).float().cpu() for rows in parts])
+            for rows in parts:
+                found = function(*self.take(rows, device)).float().cpu()
+                made = self._room(found.shape[1:]) if made is None else made
+                made[torch.from_numpy(rows)] = found
         other = copy(self)
         other.tensor, other.dims = made, made.ndim - 2
         return other
+
+    def _room(self, shape: torch.Size) -> torch.Tensor:
+        need, free = 4 * self.count * int(np.prod(shape)), psutil.virtual_memory().available
+        if need > MOST_OF_MEMORY * free:
+            sizes = f"{need / 2**30:.1f} GB and {free / 2**30:.1f} GB are free"
+            raise FitError(f"{self.count} latents of {tuple(shape)} need {sizes}; take fewer images, or more downsampling")
+        return torch.empty(self.count, *shape)
 
     def rows(self, step: int) -> np.ndarray:
         """The images of one step; the same for the same seed whatever came before."""

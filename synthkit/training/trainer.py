@@ -67,7 +67,9 @@ def train(network: Trainable, data: TrainingData, plan: Plan) -> Outcome:
             _run(network, data, plan, state or State({}, 0), folder)
             state = load_state(folder, plan.identity)
         network.load_state_dict(state.part("average"))
-    network.requires_grad_(False).eval().to(accelerator(plan.device))
+    # Weights in another layout round otherwise: a run that is read back must give the bytes of one that was just trained.
+    layout = torch.channels_last if data.dims == 2 else torch.channels_last_3d
+    network.requires_grad_(False).eval().to(accelerator(plan.device), memory_format=layout)
     used = precision(accelerator(plan.device), dims=data.dims)
     return Outcome(state.part("average"), state.step, state.step * plan.batch_size, state.seconds, state.losses, used)
 

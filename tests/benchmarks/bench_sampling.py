@@ -4,8 +4,8 @@
         [--parts ours native student-2 student-1 draw score] [--teacher chest-phantom-64]
 
 Each part leaves its result in the folder and is not done twice. Both models learn from the same films, with the same trainer,
-batch size, learning rate, hiding of factors and wall-clock time; give them a quiet machine. `--teacher` takes a shipped generator
-for ours; the diffusers model is then left out, since it had less time.
+batch size, learning rate, hiding of factors and wall-clock time; give them a quiet machine. A student has that time once more, on
+top of its teacher's. `--teacher` takes a shipped generator for ours; the diffusers model is then left out, since it had less time.
 
 Stated beforehand: a row keeps up with DDIM-50 where its KID is not higher by more than the half-width of the 95 % interval of
 real against real at the same n.
@@ -138,7 +138,7 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     for count in (1, 2):
         if (args.folder / f"student-{count}").is_dir():
             yield Row("synthkit", "student", count, sk.Generator.load(args.folder / f"student-{count}").to("cpu").trained.decode)
-    if (args.folder / "native.safetensors").is_file():
+    if not args.teacher and (args.folder / "native.safetensors").is_file():
         from safetensors.torch import load_file
 
         net = native_of(CHEST.cohort(4, seed=0)).to(memory_format=torch.channels_last)
@@ -152,7 +152,7 @@ def draw(args: argparse.Namespace) -> None:
     code = torch.from_numpy(CHEST.schema.encode(wanted))
     z = normal((1, 64, 64), seed=0, identities=range(args.images), stream="bench").contiguous(memory_format=torch.channels_last)
     for row in rows(args):
-        if (args.folder / row.name).is_dir() or (args.only and not any(row.name.startswith(start) for start in args.only)):
+        if (args.folder / f"{row.name}.json").is_file() or (args.only and not any(row.name.startswith(start) for start in args.only)):
             continue
         with torch.inference_mode():
             row.decode(z[:BATCH], code[:BATCH])
@@ -201,6 +201,14 @@ def score(args: argparse.Namespace) -> Sampling:
     return Sampling("Quality against evaluations of the network", table, tuple(notes))
 
 
+def require_same(args: argparse.Namespace) -> None:
+    """Refuse a folder whose parts were made in another way."""
+    path, ours = args.folder / "settings", f"{args.teacher or 'ours'}, {args.images} images, {args.minutes:g} minutes"
+    if path.is_file() and path.read_text() != ours:
+        raise SystemExit(f"{args.folder} holds {path.read_text()}; this is {ours}: give another --folder")
+    path.write_text(ours)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--folder", type=Path, default=Path("sampling"))
@@ -213,8 +221,10 @@ def main() -> None:
     options.add_argument("--record", action="store_true")
     args = options.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    for part in (part for part in args.parts if part not in ("draw", "score")):
-        fit(args, part)
+    require_same(args)
+    for part in args.parts:
+        if part not in ("draw", "score") and not (args.teacher and part in ("ours", "native")):
+            fit(args, part)
     if "draw" in args.parts:
         draw(args)
     if "score" in args.parts:
