@@ -25,15 +25,20 @@ def compare(
     import synthkit as sk
     from synthkit.commands.recipes import recipe_named
     from synthkit.commands.sources import PHANTOM, folder_for, generator_at, opened
+    from synthkit.core.budget import resolve
     from synthkit.core.files import write_atomically
+    from synthkit.generators.base import Recipe
     from synthkit.studies.compare import compare as run
     from synthkit.studies.families.family import require_names
 
     names = require_names([name.strip() for name in families.split(",") if name.strip()] + list(generator or ()))
     recipes = len(names) - len(generator or ())
     candidates = {name: recipe_named(name) if place < recipes else generator_at(name) for place, name in enumerate(names)}
+    for candidate in candidates.values():
+        if isinstance(candidate, Recipe):
+            resolve(budget, candidate.budgets)
     cohort = opened(data, table=table, size=size, images=images, seed=seed, drawn=IMAGES)
-    truth = sk.ChestPhantom(size=size or 64) if data == PHANTOM else None
+    truth = sk.ChestPhantom(size=64 if size is None else size) if data == PHANTOM else None
     runs = folder_for(out) / "runs"
     found = run(candidates, cohort, truth=truth, budget=budget, seed=seed, count=count, run=runs, extractor=extractor, footprints=footprints, say=typer.echo)
     write_atomically(out / "families.csv", found.frame().to_csv(index=False).encode())

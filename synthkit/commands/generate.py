@@ -50,9 +50,17 @@ def _read(path: Path) -> "pd.DataFrame":
     from synthkit.errors import DataError
 
     try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
+        return pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a table of requests ({error}); give a CSV, TSV or Parquet file") from error
+
+
+def _csv(path: Path) -> "pd.DataFrame":
+    """Ids as they are written, since they key the noise; only an empty cell leaves a factor open."""
+    import pandas as pd
+
+    ids = {name: str for name in ("image_id", "patient_id")}
+    return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=ids, keep_default_na=False, na_values=[""])
 
 
 def _requests(schema: "Schema", count: int, given: list[str]) -> "pd.DataFrame":

@@ -20,7 +20,7 @@ def opened(data: str, *, table: str | None, size: int | None, images: int | None
     import synthkit as sk
 
     if data == PHANTOM:
-        return sk.ChestPhantom(size=size or 64).cohort(images or drawn, seed=seed)
+        return sk.ChestPhantom(size=64 if size is None else size).cohort(drawn if images is None else images, seed=seed)
     if images is not None:
         raise sk.DataError("--images says how many phantom subjects to draw; other sources are loaded whole")
     saved = (Path(data) / "cohort.json").is_file()  # it has its table and size

@@ -28,6 +28,8 @@ def train(
 
     recipe = recipe_named(family, option or ())
     resolve(budget, recipe.budgets)
+    teacher = generator_at(start) if start else None
+    recipe.require_start(teacher)
     cohort = opened(data, table=table, size=size, images=images, seed=seed, drawn=IMAGES)
-    generator = recipe.fit(cohort, budget=budget, seed=seed, balance=balance, start=generator_at(start) if start else None, run=folder_for(out) / "run")
+    generator = recipe.fit(cohort, budget=budget, seed=seed, balance=balance, start=teacher, run=folder_for(out) / "run")
     typer.echo(f"generator: {generator.save(out / 'generator', half=half)}  (synthkit.Generator.load reads it)")

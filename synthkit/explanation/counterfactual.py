@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from synthkit.explanation.soundness import Soundness
 
+EXACT = 0.01  # of 255; a round trip below it is that of rounding
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Counterfactual(Section):
@@ -65,7 +67,10 @@ class Counterfactual(Section):
     def caveats(self) -> list[str]:
         held = "All other factors were held: this is an edit under that assumption, not what would happen to a patient."
         trip = self.edited.table["round_trip"].mean()
-        inversion = f"Inversion is approximate: the raw reconstruction differs from the original by {trip:.2f}/255 on average (n = {len(self.factual)})."
+        if trip < EXACT:
+            inversion = "The latent holds the whole image, so the raw reconstruction is exact whatever was learnt, and says nothing of the edit."
+        else:
+            inversion = f"Inversion is approximate: the raw reconstruction differs from the original by {trip:.2f}/255 on average (n = {len(self.factual)})."
         return [held if not self.moved else f"Descendants that moved: {', '.join(self.moved)}.", inversion, *self.factual.notes]
 
     def against(self, truth: Cohort) -> "Soundness":

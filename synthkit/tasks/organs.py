@@ -81,7 +81,7 @@ class OrganFinder:
         """
         both = sorted(self.patients & set(cohort.table["patient_id"]))
         if both:
-            raise LeakageError(f"{len(both)} patient(s) of the scored cohort were trained on (first: {both[0]!r}); split by patient before fitting")
+            raise LeakageError(f"{len(both)} patient(s) of the cohort were trained on (first: {both[0]!r}); split by patient before fitting")
         truth, found, rows = checked(masks, cohort), self.masks(cohort), []
         for organ in [name for name in self.organs if name in truth and truth[name].any()]:
             shown = truth[organ].flatten(1).any(1).numpy()

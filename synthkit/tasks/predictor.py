@@ -88,4 +88,4 @@ class Predictor:
         """Raise LeakageError if a patient of the cohort was trained on."""
         both = sorted(self.patients & set(cohort.table["patient_id"]))
         if both:
-            raise LeakageError(f"{len(both)} patient(s) of the scored cohort were trained on (first: {both[0]!r}); split by patient before fitting")
+            raise LeakageError(f"{len(both)} patient(s) of the cohort were trained on (first: {both[0]!r}); split by patient before fitting")
