@@ -45,7 +45,7 @@ class Readings:
 
 
 def allowance(draws: np.ndarray, patients: int) -> float:
-    """Standard error that a score at 0 or 1 has although its resamples show none; 0 elsewhere.; see `hidden_share`."""
+    """Standard error that a score at 0 or 1 has although its resamples show none (`hidden_share`); 0 elsewhere."""
     known = draws[np.isfinite(draws)]
     at_limit = max(((np.abs(known - end) < 1e-9).mean() for end in (0.0, 1.0)), default=0.0) if len(known) else 0.0
     return hidden_share(patients) / Z if at_limit > 0.5 else 0.0
