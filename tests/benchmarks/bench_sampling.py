@@ -59,7 +59,10 @@ class Row:
 
 
 class Native(Trainable):
-    """diffusers' UNet2DModel behind pixel-unshuffle with DDPMScheduler: it predicts the noise; 3.06 million weights beside our 2.95."""
+    """diffusers' UNet2DModel behind pixel-unshuffle: velocity prediction on a cosine schedule, trailing steps; 3.06 million weights beside our 2.95.
+
+    Noise prediction on the default linear schedule, with leading steps, gave no films at all in 8 minutes of training.
+    """
 
     def __init__(self, width: int, hiding: Hiding):
         super().__init__()
@@ -71,11 +74,13 @@ class Native(Trainable):
             down_block_types=("DownBlock2D",) * 3 + ("AttnDownBlock2D",), up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * 3,
         )  # fmt: skip
         self.condition = torch.nn.Sequential(torch.nn.Linear(width, 128), torch.nn.SiLU(), torch.nn.Linear(128, 4 * widths[0]))
-        self.scheduler, self.hiding = DDPMScheduler(num_train_timesteps=1000), hiding
+        cosine = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+        self.scheduler, self.hiding = DDPMScheduler(num_train_timesteps=1000, **cosine), hiding
 
     def training_step(self, batch: Batch) -> torch.Tensor:
         t, noise = (batch.uniform(len(batch.x)) * 1000).long(), batch.normal_like()
-        return (self(self.scheduler.add_noise(batch.x, noise, t), t, self.hiding(batch)).float() - noise).square().mean()
+        wanted = self.scheduler.get_velocity(batch.x, noise, t)
+        return (self(self.scheduler.add_noise(batch.x, noise, t), t, self.hiding(batch)).float() - wanted).square().mean()
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         return shuffle(self.net(unshuffle(x, 2), t, class_labels=self.condition(c)).sample, 2)
