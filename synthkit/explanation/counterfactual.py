@@ -68,7 +68,7 @@ class Counterfactual(Section):
         held = "All other factors were held: this is an edit under that assumption, not what would happen to a patient."
         trip = self.edited.table["round_trip"].mean()
         if trip < EXACT:
-            inversion = "The latent holds the whole image, so the raw reconstruction is exact whatever was learnt, and says nothing of the edit."
+            inversion = f"The latent holds the whole image: its reconstruction is exact whatever was learnt (n = {len(self.factual)}); look at the edit."
         else:
             inversion = f"Inversion is approximate: the raw reconstruction differs from the original by {trip:.2f}/255 on average (n = {len(self.factual)})."
         return [held if not self.moved else f"Descendants that moved: {', '.join(self.moved)}.", inversion, *self.factual.notes]
