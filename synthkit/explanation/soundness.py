@@ -11,6 +11,7 @@ from synthkit.core.figures import picture_figure, plane, signed_plane
 from synthkit.core.intervals import bootstrap
 from synthkit.core.result import Section
 from synthkit.errors import DataError
+from synthkit.explanation.exactness import pooled_skill
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -57,12 +58,10 @@ class Soundness(Section):
     def frame(self) -> pd.DataFrame:
         """Pooled and median R²_Δ of the edit, and of doing nothing (0 by definition), with 95 % intervals and n."""
         edited, factual, truth = self._images()
-        wrong = (edited - truth).double().square().flatten(1).sum(1).numpy()
-        wanted = (factual - truth).double().square().flatten(1).sum(1).numpy()
         each = skill(edited, factual, truth)
         units = self.twin.factual.table["patient_id"].to_numpy()
         rows = []
-        for name, compute in (("pooled R2_delta", lambda r: 1 - wrong[r].sum() / wanted[r].sum()), ("median R2_delta", lambda r: float(np.nanmedian(each[r])))):
+        for name, compute in (("pooled R2_delta", pooled_skill(edited, factual, truth)), ("median R2_delta", lambda r: float(np.nanmedian(each[r])))):
             low, high = bootstrap(compute, units)
             rows.append((name, float(compute(np.arange(len(each)))), low, high, len(each), 0.0))
         return pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n", "doing_nothing"])

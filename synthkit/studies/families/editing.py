@@ -9,12 +9,12 @@ from synthkit.core.intervals import Z, percentile_interval, resampled, wilson
 from synthkit.core.schema import Category, Schema
 from synthkit.errors import SchemaError
 from synthkit.explanation.counterfactual import counterfactual
+from synthkit.explanation.exactness import pooled_skill
 from synthkit.explanation.soundness import skill_is_defined
 from synthkit.generators.generator import Generator
 from synthkit.metrics.ceiling import sees
 from synthkit.nets.network import EditableNetwork
 from synthkit.phantoms.phantom import Phantom
-from synthkit.studies.exactness import pooled_skill
 from synthkit.tasks.predictor import Predictor
 from synthkit.tasks.scoring import Reading
 

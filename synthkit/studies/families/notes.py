@@ -4,13 +4,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from synthkit.core.budget import Budget, Minutes
+from synthkit.explanation.counterfactual import EXACT
 from synthkit.metrics.comparison import FEW
 from synthkit.studies.families.editing import SEEN, SKILL, TRIP
 from synthkit.studies.families.family import Family
 from synthkit.studies.families.scoreboard import ADHERENCE, EDITING, SAME
 from synthkit.studies.families.yardstick import Yardstick
-
-EXACT = 0.01  # of 255; a round trip below it is that of rounding
 
 
 def notes_of(frame: pd.DataFrame, families: Sequence[Family], budget: Budget, n: int, yardstick: Yardstick) -> list[str]:

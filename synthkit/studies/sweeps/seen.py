@@ -7,7 +7,7 @@ import pandas as pd
 from synthkit.core.cohort import Cohort
 from synthkit.core.intervals import bootstrap
 from synthkit.core.schema import Category
-from synthkit.studies.exactness import pooled_skill
+from synthkit.explanation.exactness import pooled_skill
 from synthkit.studies.sweeps.images import Subjects
 from synthkit.tasks.predictor import Predictor
 from synthkit.tasks.scoring import Reading
