@@ -124,6 +124,8 @@ def test_the_card_says_what_was_learnt_from_what(generator):
         if len(generator.recipe.stages(generator.trained, generator.schema, generator.space)) == 1:
             assert losses[-1] < losses[0] and card.training["validation loss"] < losses[0]
     assert "Not a medical device" in generator._repr_html_()
+    made, how = card.command.split(".fit(train, ")
+    assert eval(made, {"sk": synthkit}) == generator.recipe and how.startswith("budget=sk.Steps(120), seed=0")
 
 
 def test_saved_and_read_back_it_makes_the_same_bytes(generator, tmp_path):

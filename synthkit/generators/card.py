@@ -13,7 +13,7 @@ class Card:
         trained_on: source, images, patients, licence, digest.
         training: budget, steps, images seen, seconds, precision, seed, loss curve.
         measured: scores with n and interval, as rows.
-        command: what made it.
+        command: the line that makes it again.
         limits: what it must not be used for, and what is known to fail.
     """
 
@@ -33,6 +33,7 @@ class Card:
 
     def _repr_html_(self) -> str:
         rows = [(k, v) for part in (self.trained_on, self.training) for k, v in part.items() if k not in ("losses", "provenance", "before")]
+        rows += [("made by", self.command)] if self.command else []
         cells = "".join(f"<tr><th style='text-align:left'>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows)
         limits = "".join(f"<li>{escape(line)}</li>" for line in self.limits)
         return f"<h4>{escape(self.name)}</h4><table>{cells}</table><ul>{limits}</ul>{self._measured_html()}"

@@ -71,7 +71,8 @@ class Generator:
             training["started from"] = {"generator": start.card.name, "weights": identity["start"]}
             trained_on["before"] = _distinct([start.card.trained_on, *start.card.trained_on.get("before", [])], but=trained_on["digest"])
             name, patients = f"{start.card.name}, then {name}", patients | start.patients
-        return Generator(recipe, network, train.schema, train.space, Card(name, trained_on, training), patients)
+        card = Card(name, trained_on, training, command=_call(recipe, identity))
+        return Generator(recipe, network, train.schema, train.space, card, patients)
 
     def fine_tune(
         self, train: Cohort, *, budget: Budget = "500 steps", seed: int = 0, run: str | Path | None = None, balance: str | None = None,
@@ -290,6 +291,12 @@ class Generator:
 
     def __repr__(self) -> str:
         return f"Generator({self.card.name!r}, {self.space.shape}, factors {', '.join(self.schema.names)})"
+
+
+def _call(recipe: Recipe, identity: dict[str, Any]) -> str:
+    """The line that fits this recipe again; `train` is what the card says it was trained on."""
+    balance = f", balance={identity['balance']!r}" if identity["balance"] else ""
+    return f"sk.{recipe!r}.fit(train, budget=sk.{identity['budget']}, seed={identity['seed']}{balance}{', start=start' if 'start' in identity else ''})"
 
 
 def _distinct(records: list[dict[str, Any]], *, but: str) -> list[dict[str, Any]]:
