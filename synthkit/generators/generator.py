@@ -130,6 +130,11 @@ class Generator:
         return self.trained.evaluations
 
     @property
+    def can_edit(self) -> bool:
+        """Whether a way leads back from its images, as edits and counterfactuals need."""
+        return isinstance(self.trained, EditableNetwork)
+
+    @property
     def device(self) -> torch.device:
         return next(self.trained.parameters()).device
 

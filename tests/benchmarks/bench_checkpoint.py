@@ -56,7 +56,7 @@ def main() -> None:
     args = options.parse_args()
     generator = sk.Generator.pretrained(args.name)
     phantom = sk.ChestPhantom(size=generator.space.size[0])
-    rows = edits(generator, phantom, args.edits) + quality(generator, phantom, args.subjects)
+    rows = (edits(generator, phantom, args.edits) if generator.can_edit else []) + quality(generator, phantom, args.subjects)
     table = pd.DataFrame(rows).round(4)
     print(table.to_string(index=False))
     if args.write:

@@ -13,7 +13,6 @@ from synthkit.explanation.exactness import pooled_skill
 from synthkit.explanation.soundness import skill_is_defined
 from synthkit.generators.generator import Generator
 from synthkit.metrics.ceiling import sees
-from synthkit.nets.network import EditableNetwork
 from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
 from synthkit.tasks.scoring import Reading
@@ -111,7 +110,7 @@ def prepared_edits(edits: Sequence[Mapping[str, object]] | None, cohort: Cohort,
 
 def trials(generator: Generator, cohort: Cohort, edits: Sequence[Edit], judge: Predictor | None, *, seed: int) -> list[Trial]:
     """All measures of one family's edits, `cohort` being the test images; none where its network has no encoder."""
-    if not isinstance(generator.trained, EditableNetwork):
+    if not generator.can_edit:
         return []
     few = cohort[:EDITED]
     trip = (generator.decode(generator.encode(few), few.table) - few.images.tensor()).abs().flatten(1).mean(1).numpy() * 127.5

@@ -14,7 +14,6 @@ from synthkit.core.randomness import permutation
 from synthkit.core.store import is_saved, load
 from synthkit.generators.base import cohort_digest
 from synthkit.generators.generator import Generator
-from synthkit.nets.network import EditableNetwork
 from synthkit.studies.hybrid.design import Design
 from synthkit.studies.hybrid.filtering import SIDES, kept
 
@@ -87,7 +86,7 @@ def pools(design: Design, generator: Generator, *, seed: int, folder: Path, prog
         if "filtered" in wanted:
             chosen, why, notes = _filtered(design, everything, half, folder)
             made, skipped = (made | {"filtered": chosen}, skipped) if chosen else (made, {"filtered": why})
-    if "edited" in wanted and not isinstance(generator.trained, EditableNetwork):
+    if "edited" in wanted and not generator.can_edit:
         skipped["edited"] = f"{type(generator.recipe).__name__} has no encoder, so real images cannot be edited"
     elif "edited" in wanted:
         made["edited"] = _edited(design, generator, healthy, half, made_by, folder, progress)

@@ -9,7 +9,6 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.schema import Schema
 from synthkit.errors import AbilityError, DataError, SchemaError
 from synthkit.generators.generator import Generator
-from synthkit.nets.network import EditableNetwork
 from synthkit.phantoms.phantom import Phantom
 
 SEED = 1_729_000_000  # of phantom subjects drawn for a sweep: not those that a training set with a small seed holds
@@ -61,7 +60,7 @@ class Subjects:
         """How the source shows a change of these subjects."""
         if isinstance(source, Phantom):
             return EXACT
-        return EDITED if self.cohort is not None and isinstance(source.trained, EditableNetwork) else SAMPLED
+        return EDITED if self.cohort is not None and source.can_edit else SAMPLED
 
     def shown(self, source: Generator | Phantom, factor: str, value: object, *, seed: int) -> Cohort:
         """All subjects with one factor set and all else as it was."""
@@ -110,6 +109,6 @@ def require_source(source: Generator | Phantom, subjects: Subjects, truth: Phant
 
 def require_editable(source: Generator | Phantom, base: object) -> None:
     """Raise AbilityError where patients are to be edited by a family without an encoder."""
-    if isinstance(base, Cohort) and isinstance(source, Generator) and not isinstance(source.trained, EditableNetwork):
+    if isinstance(base, Cohort) and isinstance(source, Generator) and not source.can_edit:
         family = type(source.recipe).__name__
         raise AbilityError(f"{family} cannot edit the patients of base: its network has no encoder. Give base.table to sample the same requests instead.")
