@@ -2,6 +2,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 SINGLE = 4  # more panels than this stand in two columns
+TITLE = 34  # letters in a line above one of two columns
 APART = 0.25  # rows between a value and its floor
 
 
@@ -110,8 +112,9 @@ def interval_plot(frame: pd.DataFrame, *, title: str, names: tuple[str, str] = (
     columns = 1 if len(metrics) <= SINGLE else 2
     groups = [frame.loc[frame["metric"] == metric, "group"].nunique() for metric in metrics]
     most = [64 + 24 * max(groups[i : i + columns]) for i in range(0, len(metrics), columns)] or [64]
+    titles = ["<br>".join(wrap(metric, TITLE)) for metric in metrics] if columns > 1 else metrics
     figure = make_subplots(
-        rows=len(most), cols=columns, subplot_titles=metrics, row_heights=most, vertical_spacing=54 / (90 + sum(most)), horizontal_spacing=0.2
+        rows=len(most), cols=columns, subplot_titles=titles, row_heights=most, vertical_spacing=54 / (90 + sum(most)), horizontal_spacing=0.2
     )
     for number, metric in enumerate(metrics):
         part, place = frame[frame["metric"] == metric], {"row": number // columns + 1, "col": number % columns + 1}

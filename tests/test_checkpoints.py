@@ -1,0 +1,41 @@
+"""The generators that ship with synthkit: small, with a card that says how they were made, and obedient."""
+import numpy as np
+import pytest
+
+import synthkit as sk
+from synthkit.generators.checkpoint import MANIFEST, SHIPPED
+
+NAMES = sorted(path.parent.name for path in SHIPPED.glob(f"*/{MANIFEST}"))
+MOST_BYTES = 12_000_000
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def shipped(request):
+    return request.param, sk.Generator.pretrained(request.param)
+
+
+def test_there_is_one_of_every_family_that_films_need():
+    families = {type(sk.Generator.pretrained(name).recipe).__name__ for name in NAMES}
+    assert families >= {"Diffusion", "VAE", "GAN", "Student"}
+
+
+def test_it_is_small_and_its_card_is_whole(shipped):
+    name, generator = shipped
+    assert sum(path.stat().st_size for path in (SHIPPED / name).iterdir()) <= MOST_BYTES
+    card = generator.card
+    assert card.measured and all(row["n"] > 0 for row in card.measured)
+    assert card.trained_on["licence"] == "Apache-2.0" and card.trained_on["images"] == len(generator.patients)
+    lines, recipe = card.command.split("; "), card.command.split("; ")[-1].split(".fit(train, ")[0]
+    assert lines[0].startswith(f"train = sk.ChestPhantom(64).cohort({card.trained_on['images']}")
+    assert eval(recipe, {"sk": sk}) == generator.recipe
+
+
+def test_what_is_asked_for_is_what_shows(shipped):
+    """Films of men and of women differ as the phantom's do, subject by subject."""
+    phantom, generator = sk.ChestPhantom(size=64), shipped[1]
+    subjects = phantom.cohort(24, seed=9_900)
+    asked = [generator.schema.do(subjects.table, {"sex": level}) for level in ("F", "M")]
+    women, men = (generator.sample(table, seed=1).images.tensor().numpy() for table in asked)
+    exact_women, exact_men = (phantom.counterfactual(subjects, {"sex": level}).images.tensor().numpy() for level in ("F", "M"))
+    assert np.corrcoef((women - men).mean(0).ravel(), (exact_women - exact_men).mean(0).ravel())[0, 1] > 0.5
+    assert np.corrcoef(np.r_[women, men].mean(0).ravel(), np.r_[exact_women, exact_men].mean(0).ravel())[0, 1] > 0.95
