@@ -4,8 +4,12 @@ import pytest
 import torch
 from toys import SCHEMA, exact_generator, toy_cohort
 
+from synthkit.causal.graph import CausalGraph
+from synthkit.causal.mechanisms import Equation
+from synthkit.causal.scm import SCM
 from synthkit.core.budget import Steps
 from synthkit.core.cohort import Cohort
+from synthkit.core.schema import Schema
 from synthkit.errors import AbilityError, DataError, SchemaError
 from synthkit.explanation.attribution import METHODS, explain
 from synthkit.explanation.counterfactual import Counterfactual, counterfactual
@@ -180,6 +184,35 @@ def test_a_counterfactual_says_what_it_did_and_how_good_the_inversion_is():
     said = "\n".join(twin.caveats())
     assert twin.title == "Counterfactual: lesion → absent" and "held" in said and "n = 16" in said
     assert "Counterfactual" in twin._repr_mimebundle_()["text/html"]
+
+
+def ageing(threshold: float = 60) -> SCM:
+    """A causal model in which everybody older than this has a lesion, whatever the noise, and nobody else."""
+    graph = CausalGraph(SCHEMA, {"lesion": ["age"], "diameter": ["lesion"]})
+    free = Equation(lambda noise: noise < 0.5, noise="uniform")
+    lesion = Equation(lambda noise, age: np.where(age > threshold, noise < 2, noise < -1), noise="uniform")
+    diameter, age = Equation(lambda noise, lesion: 2 + 6 * noise, noise="uniform"), Equation(lambda noise: 100 * noise, noise="uniform")
+    return SCM(graph, {"age": age, "sex": free, "lesion": lesion, "diameter": diameter})
+
+
+def test_a_causal_model_moves_what_the_change_causes():
+    healthy = COHORT.where("lesion == 'absent'")
+    young = Cohort(healthy.images, healthy.table.assign(age=30.0), SCHEMA, healthy.provenance)
+    gen = exact_generator(COHORT)
+    twin = counterfactual(gen, young, {"age": 80}, scm=ageing())
+    assert set(twin.moved) == {"lesion", "diameter"} and twin.edited.table["lesion"].eq("present").all() and twin.edited.table["diameter"].notna().all()
+    by_hand = counterfactual(gen, young, {"age": 80, "lesion": "present"})
+    assert np.array_equal(twin.edited.images.raw(), by_hand.edited.images.raw()) and twin.delta.mean() > 0.9
+    assert "moved with it in the causal model: lesion, diameter" in twin.caveats()[0] and len(twin.caveats()) > len(by_hand.caveats())
+    direct = counterfactual(gen, young, {"age": 80}, scm=ageing(), effect="direct")
+    assert direct.moved == () and direct.delta.abs().max() == 0 and set(direct.edited.table["image_id"]).isdisjoint(twin.edited.table["image_id"])
+
+
+def test_a_causal_model_may_not_move_what_the_generator_cannot_show():
+    known = Schema(tuple(factor for factor in SCHEMA.factors if factor.name in ("sex", "age")))
+    blind = Cohort(COHORT.images, COHORT.table, known, COHORT.provenance)
+    with pytest.raises(SchemaError, match="moves 'lesion', which the generator does not know"):
+        counterfactual(exact_generator(blind), COHORT, {"age": 1}, scm=ageing())
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,17 @@
 """Counterfactual edits of single images: what would this patient's image look like if one factor were different?"""
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
+from synthkit.causal.scm import SCM
 from synthkit.core.cohort import Cohort
 from synthkit.core.figures import picture_figure, plane, signed_plane
 from synthkit.core.pixels import Pixels
 from synthkit.core.result import Section
-from synthkit.errors import DataError
+from synthkit.errors import DataError, SchemaError
 from synthkit.generators.generator import Generator
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Counterfactual(Section):
     Args:
         factual, reconstruction, edited: cohorts of equal length, row by row.
         do: the factors that were set.
-        moved: descendants that moved with them; none, when the other factors were held.
+        moved: descendants that moved with them in a causal model; none, when the other factors were held.
+        assumed: what the causal model said of its answer.
     """
 
     factual: Cohort
@@ -36,6 +38,7 @@ class Counterfactual(Section):
     edited: Cohort
     do: Mapping[str, Any]
     moved: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -65,13 +68,16 @@ class Counterfactual(Section):
         return picture_figure(rows, title=self.title, row_names=names, column_names=["original", "edited", "difference"], caption=caption)
 
     def caveats(self) -> list[str]:
-        held = "All other factors were held: this is an edit under that assumption, not what would happen to a patient."
+        if self.moved:
+            held = f"Descendants that moved with it in the causal model: {', '.join(self.moved)}. The answer is as right as that model."
+        else:
+            held = "All other factors were held: this is an edit under that assumption, not what would happen to a patient."
         trip = self.edited.table["round_trip"].mean()
         if trip < EXACT:
             inversion = f"The latent holds the whole image: its reconstruction is exact whatever was learnt (n = {len(self.factual)}); look at the edit."
         else:
             inversion = f"Inversion is approximate: the raw reconstruction differs from the original by {trip:.2f}/255 on average (n = {len(self.factual)})."
-        return [held if not self.moved else f"Descendants that moved: {', '.join(self.moved)}.", inversion, *self.factual.notes]
+        return [held, inversion, *self.assumed, *self.factual.notes]
 
     def against(self, truth: Cohort) -> "Soundness":
         """Score the edit against exact counterfactual truth (a phantom's), row by row."""
@@ -80,11 +86,17 @@ class Counterfactual(Section):
         return soundness(self, truth)
 
 
-def counterfactual(generator: Generator, cohort: Cohort, do: Mapping[str, Any]) -> Counterfactual:
-    """Edit every image of a cohort: set the factors in `do`, hold the others.
+def counterfactual(
+    generator: Generator, cohort: Cohort, do: Mapping[str, Any], *, scm: SCM | None = None, effect: str = "total", seed: int = 0
+) -> Counterfactual:
+    """Edit every image of a cohort: set the factors in `do`, and hold the others or let a causal model move them.
 
+    Args:
+        scm: a causal model of the factors, such as `chest.scm` or `sk.CausalGraph(...).fit(table)`: what `do` causes then follows.
+        effect: with a model, "total" lets the descendants follow, "direct" holds them.
+        seed: with a model, of values that come to apply, such as the size of a lesion that was not there.
     Raises:
-        SchemaError: unknown factor, unknown level, value out of range.
+        SchemaError: unknown factor, unknown level, value out of range; a factor that only the causal model knows.
         AbilityError: a generator without an encoder.
         DataError: images of another size, or an empty cohort.
 
@@ -93,6 +105,23 @@ def counterfactual(generator: Generator, cohort: Cohort, do: Mapping[str, Any]) 
     """
     if not len(cohort):
         raise DataError("the cohort is empty: there is no image to edit; does the condition of .where(...) match any row?")
-    edited, reconstruction = generator.edit_with_reconstruction(cohort, do)
+    moved: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    if scm is None:
+        edited, reconstruction = generator.edit_with_reconstruction(cohort, do)
+    else:
+        answer = scm.counterfactual(cohort, do, effect=effect, seed=seed)
+        require_known(generator, (*do, *answer.moved))
+        moved, assumed = answer.moved, tuple(answer.caveats())
+        made_by = {"do": {name: str(value) for name, value in do.items()}, "effect": effect, "seed": seed}
+        edited, reconstruction = generator.edit_to(cohort, answer.edited, made_by)
     raw = Cohort(Pixels([edited.space.to_raw(reconstruction)], edited.space), cohort.table, cohort.schema, edited.provenance, cohort.notes)
-    return Counterfactual(cohort, raw, edited, dict(do))
+    return Counterfactual(cohort, raw, edited, dict(do), moved, assumed)
+
+
+def require_known(generator: Generator, names: Iterable[str]) -> None:
+    """Raise SchemaError for a factor that moves in the causal model and that the generator cannot show."""
+    blind = [name for name in names if name not in generator.schema]
+    if blind:
+        raise SchemaError(f"the causal model moves {blind[0]!r}, which the generator does not know ({', '.join(generator.schema.names)}); "
+                          'fit one with that factor, or ask for effect="direct"')  # fmt: skip

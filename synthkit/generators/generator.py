@@ -259,17 +259,27 @@ class Generator:
             self.schema[name]
             if name not in cohort.schema:
                 raise SchemaError(f"the cohort has no factor {name!r}, so what is changed is not known; load it with that factor")
-        table = self.schema.do(cohort.table, do)
+        return self.edit_to(cohort, self.schema.do(cohort.table, do), {"do": {name: str(value) for name, value in do.items()}})
+
+    def edit_to(self, cohort: Cohort, table: pd.DataFrame, made_by: Mapping[str, Any]) -> tuple[Cohort, torch.Tensor]:
+        """The same images under the factors of another table, and their raw reconstructions under their own.
+
+        Args:
+            table: a row per image, in the cohort's order, such as a causal model's counterfactual rows.
+            made_by: what led to the table, for the lineage.
+        """
+        self._editable("edit")
+        if list(table["image_id"]) != list(cohort.table["image_id"]):
+            raise DataError(f"the table has other rows than the cohort's {len(cohort)} images, or another order; make it from cohort.table")
+        after = self.schema.check(table.copy())
         x, z = cohort.images.tensor(), self.encode(cohort)
         reconstruction = self.decode(z, cohort.table)
-        change = self.decode(z, table) - reconstruction
-        table["source_id"] = table["image_id"]
-        made_by = self._identity()
-        table["image_id"] = [f"edit-{digest(canonical([made_by, name, dict(do)]))[:16]}" for name in table["image_id"]]
-        table["round_trip"] = (reconstruction - x).abs().flatten(1).mean(1).numpy() * 127.5
-        made = self.space.sixteen_bit()
-        origin = self._origin("edited", None, {"do": {k: str(v) for k, v in do.items()}}, cohort.provenance)
-        return Cohort(Pixels([made.to_raw(x + change)], made), table, cohort.schema, origin, cohort.notes), reconstruction
+        change = self.decode(z, after) - reconstruction
+        maker, after["source_id"] = self._identity(), after["image_id"]
+        after["image_id"] = [f"edit-{digest(canonical([maker, name, dict(made_by)]))[:16]}" for name in after["image_id"]]
+        after["round_trip"] = (reconstruction - x).abs().flatten(1).mean(1).numpy() * 127.5
+        made, origin = self.space.sixteen_bit(), self._origin("edited", None, dict(made_by), cohort.provenance)
+        return Cohort(Pixels([made.to_raw(x + change)], made), after, cohort.schema, origin, cohort.notes), reconstruction
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write weights (safetensors), recipe, schema, space and card; `half` stores float16."""
