@@ -48,6 +48,7 @@ _HOMES = {
     "synthkit.generators.vae": ("VAE",),
     "synthkit.explanation.attribution": ("Explanation", "explain"),
     "synthkit.explanation.counterfactual": ("Counterfactual", "counterfactual"),
+    "synthkit.explanation.local": ("local_edit",),
     "synthkit.studies.audit.audit": ("audit",),
     "synthkit.studies.audit.result": ("Audit",),
     "synthkit.studies.compare": ("Comparison", "compare"),

@@ -306,7 +306,7 @@ def test_a_family_that_another_process_cannot_import_is_reported_not_hidden(data
     ("change", "kind", "message"),
     [
         ({"candidates": []}, DataError, "list of families is empty"),
-        ({"candidates": [3]}, DataError, "3 is neither a recipe nor a fitted generator"),
+        ({"candidates": [3]}, DataError, "compare: got 3; give a recipe such as sk.Diffusion"),
         ({"candidates": [Diffusion(), Diffusion()]}, DataError, "two families would be called 'Diffusion'"),
         ({"budget": "soon"}, FitError, "budget 'soon'"),
         ({"count": 3}, DataError, "count=3: ask for 12 images or more"),

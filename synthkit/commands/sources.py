@@ -18,9 +18,10 @@ def opened(data: str, *, table: str | None, size: int | None, images: int | None
         DataError: `images` for another source than the phantom, or nothing to load.
     """
     import synthkit as sk
+    from synthkit.data.entry_load import CATALOG_SEED
 
     if data == PHANTOM:
-        return sk.ChestPhantom(size=64 if size is None else size).cohort(drawn if images is None else images, seed=seed)
+        return sk.ChestPhantom(size=64 if size is None else size).cohort(drawn if images is None else images, seed=seed + CATALOG_SEED)
     if images is not None:
         raise sk.DataError("--images says how many phantom subjects to draw; other sources are loaded whole")
     saved = (Path(data) / "cohort.json").is_file()  # it has its table and size

@@ -2,6 +2,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from synthkit.errors import FitError
 
@@ -13,8 +14,8 @@ class Steps:
     count: int
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise FitError(f"Steps({self.count}): train for one step or more")
+        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
+            raise FitError(f"Steps({self.count!r}): give a whole number of steps, 1 or more")
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Minutes:
     count: float
 
     def __post_init__(self) -> None:
-        if not self.count > 0:
-            raise FitError(f"Minutes({self.count}): train for more than 0 minutes")
+        if isinstance(self.count, bool) or not isinstance(self.count, (int, float)) or not 0 < self.count < inf:
+            raise FitError(f"Minutes({self.count!r}): give a number of minutes above 0")
 
 
 Budget = str | Steps | Minutes
@@ -39,7 +40,7 @@ def resolve(budget: Budget, named: Mapping[str, int]) -> Steps | Minutes:
         raise FitError(f'budget={budget!r} is no budget; give {", ".join(map(repr, named))}, Steps(500) or Minutes(10)')
     if budget in named:
         return Steps(named[budget])
-    match = re.fullmatch(r"\s*([\d.]+)\s*(min|minutes|steps)\s*", budget)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(min|minutes|steps)\s*", budget)
     if not match:
         raise FitError(f'budget {budget!r} is not one of {", ".join(named)}, "500 steps" or "10 min"')
     number, unit = match.groups()

@@ -3,15 +3,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from synthkit.causal.scm import SCM
 from synthkit.core.cohort import Cohort
 from synthkit.core.figures import picture_figure, plane, signed_plane
+from synthkit.core.kinds import require_kind
 from synthkit.core.pixels import Pixels
 from synthkit.core.result import Section
 from synthkit.errors import DataError, SchemaError
+from synthkit.generators.editing import edit, edit_to
 from synthkit.generators.generator import Generator
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class Counterfactual(Section):
         do: the factors that were set.
         moved: descendants that moved with them in a causal model; none, when the other factors were held.
         assumed: what the causal model said of its answer.
+        inside: bool (N, [D,] H, W), where pixels could change; everywhere, when left out.
     """
 
     factual: Cohort
@@ -39,6 +43,7 @@ class Counterfactual(Section):
     do: Mapping[str, Any]
     moved: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    inside: np.ndarray | None = None
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -77,7 +82,8 @@ class Counterfactual(Section):
             inversion = f"The latent holds the whole image: its reconstruction is exact whatever was learnt (n = {len(self.factual)}); look at the edit."
         else:
             inversion = f"Inversion is approximate: the raw reconstruction differs from the original by {trip:.2f}/255 on average (n = {len(self.factual)})."
-        return [held, inversion, *self.assumed, *self.factual.notes]
+        where = [f"Only {self.inside.mean():.1%} of the pixels could change; all others are the original's, bit for bit."] if self.inside is not None else []
+        return [held, *where, inversion, *self.assumed, *self.factual.notes]
 
     def against(self, truth: Cohort) -> "Soundness":
         """Score the edit against exact counterfactual truth (a phantom's), row by row."""
@@ -103,20 +109,28 @@ def counterfactual(
     Example:
         twin = sk.counterfactual(gen, test.where("effusion == 'present'"), do={"effusion": "absent"})
     """
-    if not len(cohort):
-        raise DataError("the cohort is empty: there is no image to edit; does the condition of .where(...) match any row?")
+    require_request(generator, cohort, do)
     moved: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     if scm is None:
-        edited, reconstruction = generator.edit_with_reconstruction(cohort, do)
+        edited, reconstruction = edit(generator, cohort, do)
     else:
         answer = scm.counterfactual(cohort, do, effect=effect, seed=seed)
         require_known(generator, (*do, *answer.moved))
         moved, assumed = answer.moved, tuple(answer.caveats())
         made_by = {"do": {name: str(value) for name, value in do.items()}, "effect": effect, "seed": seed}
-        edited, reconstruction = generator.edit_to(cohort, answer.edited, made_by)
+        edited, reconstruction = edit_to(generator, cohort, answer.edited, made_by)
     raw = Cohort(Pixels([edited.space.to_raw(reconstruction)], edited.space), cohort.table, cohort.schema, edited.provenance, cohort.notes)
     return Counterfactual(cohort, raw, edited, dict(do), moved, assumed)
+
+
+def require_request(generator: Generator, cohort: Cohort, do: Mapping[str, Any]) -> None:
+    """Raise DataError for arguments of another kind, or where there is no image to edit."""
+    require_kind("generator", generator, Generator, "a fitted generator")
+    require_kind("cohort", cohort, Cohort, "the images to edit, as a cohort")
+    require_kind("do", do, Mapping, 'the factors to set, such as {"effusion": "absent"}')
+    if not len(cohort):
+        raise DataError("the cohort is empty: there is no image to edit; does the condition of .where(...) match any row?")
 
 
 def require_known(generator: Generator, names: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from synthkit.core.budget import Budget, resolve
 from synthkit.core.cohort import Cohort, require_disjoint
 from synthkit.core.imports import class_at, path_of
+from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.provenance import canonical, digest
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
@@ -91,6 +92,9 @@ class Recipe(ABC):
         from synthkit.training.data import TrainingData, balance_weights
         from synthkit.training.plan import Plan
 
+        require_kind("train", train, Cohort, "a cohort, as sk.load(...) answers")
+        require_kind("start", start, (Generator, type(None)), "a fitted generator, as sk.Generator.load(folder) answers")
+        require_number("seed", seed, "a whole number", whole=True)
         self.require_start(start)
         if valid is not None:
             require_disjoint(train, valid, names=("train", "valid"))

@@ -13,7 +13,7 @@ class Card:
         trained_on: source, images, patients, licence, digest.
         training: budget, steps, images seen, seconds, precision, seed, loss curve.
         measured: scores with n and interval, as rows.
-        command: the line that makes it again.
+        command: the line that fits it; with a budget in minutes the machine decides how far it comes.
         limits: what it must not be used for, and what is known to fail.
     """
 

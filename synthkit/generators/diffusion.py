@@ -13,10 +13,10 @@ from synthkit.core.space import Space
 from synthkit.errors import FitError
 from synthkit.generators.base import Recipe
 from synthkit.generators.flow import integrate, interpolate, stratified_times
-from synthkit.generators.solvers import SOLVERS, Velocity, require_solver
+from synthkit.generators.solvers import SOLVERS, Velocity, midpoint, require_solver, time_grid
 from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
-from synthkit.nets.network import Batch, EditableNetwork, Network, Trainable
+from synthkit.nets.network import Batch, LockableNetwork, Network, Trainable
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def flow_network(recipe: FlowSettings, schema: Schema, shape: tuple[int, ...]) -
     return FlowNetwork(velocity, shape=shape, hiding=hiding, steps=recipe.steps, solver=recipe.solver, shift=recipe.shift, guided=guided)
 
 
-class FlowNetwork(EditableNetwork, Trainable):
+class FlowNetwork(LockableNetwork, Trainable):
     """A velocity network with its loss and its ordinary differential equation in both directions.
 
     Inversion is always by the midpoint rule, whatever the solver of sampling; the one in data prediction cannot run back.
@@ -124,6 +124,23 @@ class FlowNetwork(EditableNetwork, Trainable):
 
     def encode(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         return integrate(self.under(c), x, steps=self.steps, shift=self.shift, backwards=True)
+
+    def edit_inside(self, x: torch.Tensor, c: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Outside the mask every step of the way back to the image is that of the way there, as inpainting with a known
+        surrounding (Lugmayr et al. 2022) but from the image's own latent; inside, the difference of both conditions is added.
+        """
+        times = time_grid(self.steps, shift=self.shift)
+        way = [x]
+        for t, before in zip(times[:0:-1], times[-2::-1]):
+            way.insert(0, midpoint(self.under(c), way[0], (t, before)))
+
+        def again(condition: torch.Tensor) -> torch.Tensor:
+            y, velocity = way[0], self.under(condition)
+            for known, t, after in zip(way[1:], times, times[1:]):
+                y = torch.where(mask, midpoint(velocity, y, (t, after)), known)
+            return y
+
+        return x + again(wanted) - again(c)
 
     def under(self, c: torch.Tensor) -> Velocity:
         """The velocity (x, t) under a condition, away from what it would be without each guided factor."""

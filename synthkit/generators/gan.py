@@ -35,7 +35,8 @@ class GAN(Recipe):
     ended at 1.4 to 1.5, gamma 0.1, 1 and 3 drew one kind and ended at 2.4 to 4.1.
 
     Short trainings are not enough: after 800 steps of 32 phantom films of 64 x 64 (gamma 10, widths 128, 96, 64, 32) the
-    240 films drawn were blurred, KID 0.105 (0.087 to 0.122), and of all factors they followed only sex.
+    240 films drawn were blurred, KID 0.105 (0.087 to 0.122), and of all factors they followed only sex. The one that ships,
+    "chest-phantom-64-gan", had 5,703 steps at gamma 2: KID 0.008 (0.004 to 0.011) and recall 0.68 of 0.95 with n = 512; its card tells the rest.
 
     Example:
         gen = sk.GAN().fit(train, budget="lesson", seed=0)

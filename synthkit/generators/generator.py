@@ -11,7 +11,6 @@ import torch
 
 from synthkit.core.budget import Budget
 from synthkit.core.cohort import Cohort
-from synthkit.core.pixels import Pixels
 from synthkit.core.provenance import Provenance, canonical, digest, patient_digest
 from synthkit.core.randomness import normal
 from synthkit.core.schema import Schema
@@ -86,6 +85,11 @@ class Generator:
         Raises:
             FitError: another space or schema; as `Recipe.fit`.
         """
+        if self.recipe.teacher:
+            family, teacher = type(self.recipe).__name__, self.recipe.teacher
+            raise FitError(f"{family} learns from a {teacher} and cannot go on by itself: fine-tune the {teacher} and teach a {family} of it, with start=")
+        if learning_rate is not None and (isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float)) or not 0 < learning_rate < 1):
+            raise FitError(f"learning_rate={learning_rate!r}: give a number between 0 and 1; that of the recipe is {self.recipe.learning_rate:g}")
         recipe = replace(self.recipe, learning_rate=self.recipe.learning_rate / 4 if learning_rate is None else learning_rate)
         return recipe.fit(train, budget=budget, seed=seed, run=run, balance=balance, start=self)
 
@@ -106,7 +110,8 @@ class Generator:
         """Raise LeakageError if the generator learnt from a patient of the cohort."""
         both = sorted(name for name in cohort.table["patient_id"].unique() if patient_digest(name) in self.patients)
         if both:
-            raise LeakageError(f"{self.card.name} learnt from {len(both)} patient(s) of the cohort (first: {both[0]!r}); split by patient before fitting")
+            raise LeakageError(f"{self.card.name} learnt from {len(both)} patient(s) of the cohort (first: {both[0]!r}); "
+                               "give other patients (of a phantom: another seed), or split by patient before fitting")  # fmt: skip
 
     def using(self, **settings: Any) -> "Generator":
         """The same weights with other settings of sampling, for instance `gen.using(steps=4)`.
@@ -148,11 +153,11 @@ class Generator:
         parts = [(name, digest(t.detach().cpu().contiguous().numpy().tobytes())) for name, t in self.trained.state_dict().items()]
         return digest(canonical(parts))
 
-    def _identity(self) -> str:
-        """Of what decides an image beside its request: weights and settings."""
+    def identity(self) -> str:
+        """Digest of what decides an image beside its request: weights and settings."""
         return digest(canonical([self.weights_digest(), self.recipe.to_json()]))
 
-    def _batched(self, step: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+    def batched(self, step: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
         """Run a step over full batches of the fixed size, the last one padded; answers on the CPU."""
         size, count, out = BATCH.get(self.device.type, BATCH["cpu"]), len(inputs[0]), []
         layout = torch.channels_last if self.space.dims == 2 else torch.channels_last_3d
@@ -165,25 +170,28 @@ class Generator:
                 out.append(step(*parts)[: count - start].float().cpu())
         return torch.cat(out).contiguous()
 
-    def _code(self, table: pd.DataFrame) -> torch.Tensor:
+    def code(self, table: pd.DataFrame) -> torch.Tensor:
+        """(N, width) condition codes of a table of factors."""
         return torch.from_numpy(self.schema.encode(table))
 
     def decode(self, z: torch.Tensor, table: pd.DataFrame) -> torch.Tensor:
         """Latents (N, *latent) and a table of factors to images (N, C, [D,] H, W), not clipped."""
-        return self._batched(self.trained.decode, z, self._code(table))
+        return self.batched(self.trained.decode, z, self.code(table))
 
     def encode(self, cohort: Cohort) -> torch.Tensor:
         """The latents (N, *latent) of a cohort under its own factors."""
-        network = self._editable("encode")
-        self._require_fit(cohort)
-        return self._batched(network.encode, cohort.images.tensor(), self._code(cohort.table))
+        network = self.require_editable("encode")
+        self.require_fit(cohort)
+        return self.batched(network.encode, cohort.images.tensor(), self.code(cohort.table))
 
-    def _editable(self, verb: str) -> EditableNetwork:
+    def require_editable(self, verb: str) -> EditableNetwork:
+        """The network, if a way leads back from its images; AbilityError otherwise."""
         if not isinstance(self.trained, EditableNetwork):
             raise AbilityError(f"{type(self.recipe).__name__} cannot {verb}: its network has no encoder. Use VAE or Diffusion.")
         return self.trained
 
-    def _require_fit(self, cohort: Cohort) -> None:
+    def require_fit(self, cohort: Cohort) -> None:
+        """Raise DataError for an empty cohort or images of another space."""
         if not self.space.matches(cohort.space):
             apart = self.space.difference(cohort.space)
             raise DataError(f"this generator makes other images than the cohort has: {apart}; load the cohort with size={self.space.size[-1]} and its channels")
@@ -207,11 +215,11 @@ class Generator:
         images = self.decode(z, wanted)
         made = self.space.sixteen_bit()
         rows = pd.DataFrame({"request_id": keys, **{n: wanted[n] if n in wanted else pd.Series([None] * len(wanted)) for n in self.schema.names}})
-        made_by = self._identity()
+        made_by = self.identity()
         names = [digest(canonical([made_by, seed, rows.iloc[i].to_json()]))[:16] for i in range(len(rows))]
         rows.insert(0, "image_id", [f"synthetic-{name}" for name in names])
         rows.insert(1, "patient_id", rows["image_id"])
-        return Cohort.of(made.to_raw(images), rows, schema=self.schema, space=made, provenance=self._origin("synthetic", seed, {}))
+        return Cohort.of(made.to_raw(images), rows, schema=self.schema, space=made, provenance=self.origin("synthetic", seed, {}))
 
     def _require_request(self, table: pd.DataFrame, seed: int) -> None:
         """Refuse what would draw something else than was meant."""
@@ -223,11 +231,12 @@ class Generator:
             raise SchemaError("image_id keys the noise of each request and may not be blank; fill it or drop the column")
         others = [str(name) for name in table.columns if name not in self.schema and name not in BOOKKEEPING]
         for name in others:
-            near = get_close_matches(name, self.schema.names, n=1, cutoff=0.8)
+            near = [own for own in self.schema.names if own.casefold() == name.casefold()] or get_close_matches(name, self.schema.names, n=1, cutoff=0.8)
             if near and near[0] not in table:
                 raise SchemaError(f"unknown factor {name!r}; did you mean {near[0]!r}?")
 
-    def _origin(self, kind: str, seed: int | None, more: dict[str, Any], *parents: Provenance) -> Provenance:
+    def origin(self, kind: str, seed: int | None, more: Mapping[str, Any], *parents: Provenance) -> Provenance:
+        """The lineage of images made here: "synthetic", or "edited" from those of `parents`."""
         made_by = {"recipe": self.recipe.to_json(), "generator": self.card.name, "device": self.device.type,
                    "batch": BATCH.get(self.device.type, BATCH["cpu"]), "threads": torch.get_num_threads(), **more}  # fmt: skip
         records = [self.card.trained_on, *self.card.trained_on.get("before", [])]
@@ -250,36 +259,9 @@ class Generator:
             AbilityError: the family has no encoder.
             SchemaError: unknown factor or impossible value in `do`.
         """
-        return self.edit_with_reconstruction(cohort, do)[0]
+        from synthkit.generators.editing import edit
 
-    def edit_with_reconstruction(self, cohort: Cohort, do: Mapping[str, Any]) -> tuple[Cohort, torch.Tensor]:
-        """The edited cohort, and the raw reconstruction D(z, c) (N, C, [D,] H, W) that shows how good the inversion is."""
-        self._editable("edit")
-        for name in do:
-            self.schema[name]
-            if name not in cohort.schema:
-                raise SchemaError(f"the cohort has no factor {name!r}, so what is changed is not known; load it with that factor")
-        return self.edit_to(cohort, self.schema.do(cohort.table, do), {"do": {name: str(value) for name, value in do.items()}})
-
-    def edit_to(self, cohort: Cohort, table: pd.DataFrame, made_by: Mapping[str, Any]) -> tuple[Cohort, torch.Tensor]:
-        """The same images under the factors of another table, and their raw reconstructions under their own.
-
-        Args:
-            table: a row per image, in the cohort's order, such as a causal model's counterfactual rows.
-            made_by: what led to the table, for the lineage.
-        """
-        self._editable("edit")
-        if list(table["image_id"]) != list(cohort.table["image_id"]):
-            raise DataError(f"the table has other rows than the cohort's {len(cohort)} images, or another order; make it from cohort.table")
-        after = self.schema.check(table.copy())
-        x, z = cohort.images.tensor(), self.encode(cohort)
-        reconstruction = self.decode(z, cohort.table)
-        change = self.decode(z, after) - reconstruction
-        maker, after["source_id"] = self._identity(), after["image_id"]
-        after["image_id"] = [f"edit-{digest(canonical([maker, name, dict(made_by)]))[:16]}" for name in after["image_id"]]
-        after["round_trip"] = (reconstruction - x).abs().flatten(1).mean(1).numpy() * 127.5
-        made, origin = self.space.sixteen_bit(), self._origin("edited", None, dict(made_by), cohort.provenance)
-        return Cohort(Pixels([made.to_raw(x + change)], made), after, cohort.schema, origin, cohort.notes), reconstruction
+        return edit(self, cohort, do)[0]
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write weights (safetensors), recipe, schema, space and card; `half` stores float16."""

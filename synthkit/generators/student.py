@@ -41,6 +41,7 @@ class Student(Recipe):
     """
 
     teacher: ClassVar[str] = "Diffusion"
+    budgets: ClassVar[Mapping[str, int]] = {"smoke": 20, "lesson": 750, "full": 20_000}  # a step runs the teacher too
     evaluations: int = 2
     shift: float = 2.0
     teacher_steps: int = 2

@@ -64,7 +64,7 @@ def taught(real: Cohort, fake: Cohort, train: Cohort | None, judge: object, *, l
 
 def required_metrics(metrics: Metric | Sequence[Metric]) -> tuple[Metric, ...]:
     """The metrics as a tuple; DataError where one is none, or two have one name."""
-    several = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
+    several = (metrics,) if isinstance(metrics, (Metric, str)) else tuple(metrics)
     wrong = [one for one in several if not isinstance(one, Metric)]
     if wrong:
         raise DataError(f"metrics: {wrong[0]!r} is no metric; give objects such as sk.KID() or sk.Coverage(k=3)")

@@ -70,3 +70,11 @@ class EditableNetwork(Network):
     @abstractmethod
     def encode(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         """Images x and their condition c to z with decode(z, c) close to x."""
+
+
+class LockableNetwork(EditableNetwork):
+    """A network that can change one region and hold all the rest."""
+
+    @abstractmethod
+    def edit_inside(self, x: torch.Tensor, c: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Images x of condition c under the condition `wanted`, changed where mask (N, 1, [D,] H, W) is true and nowhere else."""

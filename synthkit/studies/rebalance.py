@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from synthkit.core.cohort import Cohort, require_disjoint
+from synthkit.core.kinds import require_kind, require_number
 from synthkit.errors import DataError
 from synthkit.generators.generator import Generator
 from synthkit.studies.rebalancing.cells import Cells
@@ -43,6 +44,9 @@ def rebalance(
         more = sk.rebalance(gen, train, by="sex", within="effusion", test=test)
         clf = sk.Classifier("effusion").fit(more.joined, seed=0)
     """
+    require_kind("gen", gen, Generator, "a fitted generator; a recipe is to be fitted first")
+    require_kind("train", train, Cohort, "a cohort, as sk.load(...) answers")
+    require_number("limit", limit, "a number of synthetic images")
     names = (by,) if isinstance(by, str) else tuple(by)
     _require_fitting(gen, train, test)
     cells = Cells.of(train, gen, names, within)

@@ -87,9 +87,12 @@ def phantom_site_a(args: argparse.Namespace) -> Setting:
 
 def split(cohort: sk.Cohort, factor: str, level: str, *, draw: int) -> tuple[sk.Cohort, ...]:
     """Patients to train on, to choose on and to test on, those of the rare class apart so that each part has its share; another split for every draw."""
-    ill = cohort.table["patient_id"].isin(cohort.table["patient_id"][cohort.table[factor] == level]).to_numpy()
-    sides = [cohort[side].split((0.4, 0.2, 0.4), seed=draw) for side in (ill, ~ill)]
-    return tuple(first + second for first, second in zip(*sides))
+    names = cohort.table["patient_id"]
+    ill = names.isin(names[cohort.table[factor] == level]).to_numpy()
+    # One image stands for each patient, so that the shares are those of patients, however many images they have.
+    sides = [cohort[np.flatnonzero(side & ~names.duplicated())].split((0.4, 0.2, 0.4), seed=draw) for side in (ill, ~ill)]
+    chosen = [pd.concat([first.table["patient_id"], second.table["patient_id"]]) for first, second in zip(*sides)]
+    return tuple(cohort[np.flatnonzero(names.isin(part))] for part in chosen)
 
 
 def ham(level: str) -> Callable[[argparse.Namespace], Setting]:

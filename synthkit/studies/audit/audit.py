@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort, require_disjoint
+from synthkit.core.kinds import require_kind
 from synthkit.core.randomness import generator
 from synthkit.core.schema import Schema
 from synthkit.errors import DataError
@@ -66,6 +67,9 @@ def audit(
     Example:
         bias = sk.audit(clf, test, by=["sex", "age"], valid=valid)
     """
+    require_kind("clf", clf, Predictor, "a fitted classifier, as sk.Classifier(...).fit(train) answers")
+    require_kind("test", test, Cohort, "a cohort, as sk.load(...) answers")
+    require_kind("editor", editor, (Generator, type(None)), "a fitted generator, as sk.Generator.load(folder) answers")
     outcome = Outcome.of(clf, target, target_level)
     _require_settings(min_positives, times, permutations, alpha, edits)
     names = attributes(by, test, outcome.target)

@@ -1,11 +1,12 @@
 """The families of a comparison: names, checks before any long work, and their fits."""
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthkit.core.budget import Budget, Minutes, Steps, resolve
 from synthkit.core.cohort import Cohort
+from synthkit.core.kinds import require_kind
 from synthkit.errors import DataError
 from synthkit.generators.base import Recipe
 from synthkit.generators.generator import Generator
@@ -32,12 +33,12 @@ def named(candidates: Candidates) -> dict[str, Candidate]:
     """
     if isinstance(candidates, (Recipe, Generator)):
         candidates = [candidates]
+    require_kind("compare", candidates, Iterable, "a list of recipes and fitted generators")
+    for one in candidates.values() if isinstance(candidates, Mapping) else candidates:
+        require_kind("compare", one, (Recipe, Generator), "a recipe such as sk.Diffusion(), or a fitted generator")
     pairs = list(candidates.items()) if isinstance(candidates, Mapping) else [(_name(one), one) for one in candidates]
     if not pairs:
         raise DataError("compare: the list of families is empty; give recipes such as sk.Diffusion(), or fitted generators")
-    wrong = [one for _, one in pairs if not isinstance(one, (Recipe, Generator))]
-    if wrong:
-        raise DataError(f"compare: {wrong[0]!r} is neither a recipe nor a fitted generator; give sk.Diffusion(), say, or what its fit answered")
     return dict(zip(require_names([str(name) for name, _ in pairs]), (one for _, one in pairs)))
 
 

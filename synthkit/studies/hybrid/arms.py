@@ -2,6 +2,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from synthkit.core.kinds import require_kind, require_number
 from synthkit.errors import DataError
 
 NOTHING, SYNTHETIC = "nothing", ("sampled", "filtered", "edited")
@@ -81,10 +82,13 @@ def candidates(arms: Sequence[Arm], shares: Iterable[float]) -> tuple[Candidate,
     Raises:
         DataError: baselines missing, no arm with synthetic images, an arm or share given twice, a share that is not positive.
     """
-    arms, shares = tuple(arms), tuple(float(share) for share in shares)
+    arms = (arms,) if isinstance(arms, (str, Arm)) else tuple(arms)
     wrong = [arm for arm in arms if not isinstance(arm, Arm)]
     if wrong:
         raise DataError(f"arms: {wrong[0]!r} is no arm; take them from synthkit.studies.hybrid.arms: {', '.join(arm.name for arm in ARMS)}")
+    require_kind("shares", shares, Iterable, "a list of numbers above 0, such as (0.5, 1, 2)")
+    for share in (shares := tuple(shares)):
+        require_number("shares", share, "numbers above 0, such as (0.5, 1, 2)")
     missing = [arm.name for arm in NEEDED if arm not in arms]
     if missing or not any(arm.synthetic for arm in arms):
         lack = f"{missing[0]!r} is missing" if missing else "no arm adds synthetic images"

@@ -6,6 +6,7 @@ import numpy as np
 
 from synthkit.core.budget import Budget, Steps, resolve
 from synthkit.core.cohort import Cohort, require_disjoint
+from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.schema import Schema
 from synthkit.errors import DataError, SchemaError
 from synthkit.studies.hybrid.arms import Arm, Candidate, candidates
@@ -49,6 +50,8 @@ class Design:
     ) -> "Design":  # fmt: skip
         """The layout of an experiment; see `hybrid` for what is refused."""
         task = Classifier(task) if isinstance(task, str) else task
+        require_kind("task", task, Classifier, 'a recipe such as sk.Classifier("effusion"), or the name of a factor')
+        require_number("most", most, "a number of synthetic images")
         if task.targets != (rare.factor,):
             raise SchemaError(f"task predicts {', '.join(task.targets)} and rare names {rare.factor}; they must be one and the same factor")
         cohorts = {"real": real, "valid": valid, "test": test}
@@ -92,6 +95,7 @@ class Design:
 def _require_alike(cohorts: dict[str, Cohort], rare: Rare) -> None:
     real = cohorts["real"]
     for name, cohort in cohorts.items():
+        require_kind(name, cohort, Cohort, "a cohort, as sk.load(...) answers")
         rare.require_in(cohort, name)
         if name != "real":
             rare.require_told(cohort, name)
@@ -112,6 +116,9 @@ def _known(cohort: Cohort, rare: Rare) -> Cohort:
 def _seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     if isinstance(seeds, (int, np.integer)):
         raise DataError(f"seeds={seeds}: one number could be a seed or how many; give range({seeds}), or [{seeds}] for the one seed")
+    require_kind("seeds", seeds, Iterable, "whole numbers, such as range(5)")
+    for seed in (seeds := tuple(seeds)):
+        require_number("seeds", seed, "whole numbers, such as range(5)", whole=True)
     given = tuple(int(seed) for seed in seeds)
     if not given or len(set(given)) < len(given) or not all(0 <= seed < FRESH for seed in given):
         raise DataError(f"seeds={given}: give distinct whole numbers from 0 to under {FRESH}, three or more for a verdict")

@@ -9,6 +9,7 @@ import numpy as np
 from synthkit.core.budget import Budget
 from synthkit.core.cohort import Cohort
 from synthkit.core.files import read_manifest, write_manifest
+from synthkit.core.kinds import require_number
 from synthkit.core.provenance import canonical, digest
 from synthkit.errors import DataError, FitError
 from synthkit.generators.base import Recipe, cohort_digest
@@ -26,7 +27,7 @@ from synthkit.studies.hybrid.pools import Pools, pools
 from synthkit.studies.hybrid.rare import Rare
 from synthkit.studies.hybrid.result import Hybrid, rows
 from synthkit.studies.hybrid.run import Run, place, processes
-from synthkit.studies.hybrid.source import SEED, prepared, require_fair
+from synthkit.studies.hybrid.source import SEED, prepared, require_fair, require_trainable
 from synthkit.tasks.classifier import Classifier
 
 
@@ -84,8 +85,12 @@ def hybrid(
         sk.hybrid(sk.Classifier("dx"), real=train, valid=valid, test=test, generator=gen, rare={"dx": "df", "k": 10}, fine_tune="400 steps")
     """
     design = Design.of(task, real=real, valid=valid, test=test, rare=Rare.of(rare), arms=arms, shares=shares, seeds=seeds, budget=budget, most=most)
+    training = generator_budget if isinstance(generator, Recipe) else fine_tune
     require_fair(generator, design, fine_tune)
-    count, training = processes(jobs), generator_budget if isinstance(generator, Recipe) else fine_tune
+    require_trainable(generator, training)
+    count = processes(jobs)
+    if limit is not None:
+        require_number("limit", limit, "minutes, or None for no limit")
     with place(run) as folder:
         ledger = Ledger(folder)
         identity = _identity(design, generator, training)

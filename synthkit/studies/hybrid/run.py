@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.kinds import require_number
 from synthkit.core.provenance import canonical, digest
+from synthkit.errors import DataError
 from synthkit.generators.base import cohort_digest
 from synthkit.studies.hybrid.arms import Candidate
 from synthkit.studies.hybrid.design import Design
@@ -106,4 +108,9 @@ def processes(jobs: int | None) -> int:
 
     from synthkit.core.device import accelerator
 
-    return jobs or (1 if accelerator() == "cuda" else cpu_count())
+    if jobs is None:
+        return 1 if accelerator() == "cuda" else cpu_count()
+    require_number("jobs", jobs, "a number of processes, 1 or more, or None for one per processor", whole=True)
+    if jobs < 1:
+        raise DataError(f"jobs={jobs}: give a number of processes, 1 or more, or None for one per processor")
+    return int(jobs)

@@ -1,8 +1,8 @@
 """The generator of an experiment: fitted on the k-shot patients, or one that comes from elsewhere and has seen none of the others."""
 from pathlib import Path
 
-from synthkit.core.budget import Budget
-from synthkit.errors import DataError, SchemaError
+from synthkit.core.budget import Budget, resolve
+from synthkit.errors import DataError, FitError, SchemaError
 from synthkit.generators.base import Recipe
 from synthkit.generators.generator import Generator
 from synthkit.studies.hybrid.design import Design
@@ -33,6 +33,18 @@ def require_fair(generator: Generator | Recipe, design: Design, fine_tune: Budge
         raise DataError(f"the generator and real images do not fit together: {generator.space.difference(design.real.space)}")
     for cohort in (design.valid, design.test, design.left_out):
         generator.require_unseen(cohort)
+
+
+def require_trainable(generator: Generator | Recipe, budget: Budget | None) -> None:
+    """Raise FitError, before anything is timed, for a budget that says nothing and for a family that cannot learn from the patients alone."""
+    recipe = generator if isinstance(generator, Recipe) else generator.recipe
+    if budget is None:
+        return
+    resolve(budget, recipe.budgets)
+    if recipe.teacher:
+        family = type(recipe).__name__
+        raise FitError(f"{family} learns from a {recipe.teacher}, not from patients alone: fine-tune the {recipe.teacher}, teach a {family} of it, and "
+                       "give that without fine_tune=")  # fmt: skip
 
 
 def prepared(generator: Generator | Recipe, design: Design, *, budget: Budget, fine_tune: Budget | None, folder: Path) -> Generator:

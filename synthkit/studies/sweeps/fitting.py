@@ -1,6 +1,7 @@
 """Which classifier, source, judge and patients a stress test may take."""
 import numpy as np
 
+from synthkit.core.kinds import require_number
 from synthkit.core.schema import Category
 from synthkit.errors import DataError, SchemaError
 from synthkit.generators.generator import Generator
@@ -35,6 +36,8 @@ def require_fitting(classifier: Predictor, source: object, judge: object, truth:
         if one is not None and not one.space.matches(source.space):
             raise DataError(f"the {name} is for other images than the source makes: {one.space.difference(source.space)}")
     for name, value in (("share", share), ("threshold", threshold)):
+        if value is not None:
+            require_number(name, value, "a number between 0 and 1")
         if value is not None and not 0 < value < 1:
             raise DataError(f"{name}={value!r} must lie between 0 and 1")
 

@@ -1,5 +1,5 @@
 """Images of one factor's values with all else equal: sampled from the same noise, edited from the same patients, or exact."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,7 @@ def require_sweeps(sweeps: Mapping[str, Sequence[object]], schema: Schema, targe
         if name == target:
             raise SchemaError(f"sweeps: {name} is what the classifier predicts; sweep how it looks instead, such as its size or its side")
         schema[name]
-        given = [] if isinstance(values, str) else list(values)
+        given = [] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
         if len(given) < 2 or len(set(map(str, given))) < len(given):
             raise SchemaError(f"sweeps: {name} needs two or more distinct values, the reference first; got {values!r}")
         schema[name].check(pd.Series(given, dtype=object))
