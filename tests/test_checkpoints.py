@@ -24,13 +24,14 @@ def test_it_is_small_and_its_card_is_whole(shipped):
     assert sum(path.stat().st_size for path in (SHIPPED / name).iterdir()) <= MOST_BYTES
     card = generator.card
     assert card.measured and all(row["n"] > 0 for row in card.measured)
-    assert card.trained_on["licence"] == "Apache-2.0" and card.trained_on["images"] == len(generator.patients)
+    taught = [card.trained_on, *card.trained_on.get("before", [])]
+    assert all(record["licence"] == "Apache-2.0" for record in taught) and len(generator.patients) == max(record["images"] for record in taught)
     lines, recipe = card.command.split("; "), card.command.split("; ")[-1].split(".fit(train, ")[0]
     assert lines[0].startswith(f"train = sk.ChestPhantom(64).cohort({card.trained_on['images']}")
     assert eval(recipe, {"sk": sk}) == generator.recipe
 
 
-def test_what_is_asked_for_is_what_shows(shipped):
+def test_the_sex_that_is_asked_for_shows(shipped):
     """Films of men and of women differ as the phantom's do, subject by subject."""
     phantom, generator = sk.ChestPhantom(size=64), shipped[1]
     subjects = phantom.cohort(24, seed=9_900)

@@ -51,7 +51,7 @@ from synthkit.studies.hybrid.measures import average_precision, brier, calibrati
 from synthkit.studies.hybrid.notes import notes
 from synthkit.studies.hybrid.pools import CHUNK, Pool, Pools, joined, pools, requests
 from synthkit.studies.hybrid.rare import FEWEST_RARE, Rare
-from synthkit.studies.hybrid.result import COLUMNS, Hybrid, rows, said
+from synthkit.studies.hybrid.result import COLUMNS, STORED, Hybrid, rows, said
 from synthkit.studies.hybrid.source import origin, prepared
 from synthkit.tasks.classifier import Classifier, cell_weights
 from synthkit.tasks.predictor import Predictor
@@ -679,3 +679,11 @@ def test_a_saved_result_says_the_same_and_a_changed_one_is_refused(perfect, tmp_
                           (lambda: Hybrid.stored("nonesuch"), "no stored experiment 'nonesuch'")):  # fmt: skip
         with pytest.raises(StoreError, match=message):
             call()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in STORED.glob("*.json")))
+def test_stored_experiments_can_be_read(name):
+    told = Hybrid.stored(name)
+    first = told.headline[told.headline["measure"] == "AUPRC"]
+    assert len(first) == 3 and first["arm"].nunique() == 1 and told.better == (first["diff_low"] > 0).all()
+    assert (first["seeds"] == 5).all() and told.exploratory["arm"].nunique() >= 9 and told.caveats() and told.figure().data
