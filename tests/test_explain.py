@@ -15,7 +15,7 @@ from synthkit.core.schema import Schema
 from synthkit.errors import AbilityError, DataError, SchemaError
 from synthkit.explanation.attribution import METHODS, explain
 from synthkit.explanation.counterfactual import Counterfactual, counterfactual
-from synthkit.explanation.soundness import skill
+from synthkit.explanation.exactness import skill
 from synthkit.phantoms.chest import ChestPhantom
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
@@ -237,7 +237,7 @@ def test_impossible_edits_are_refused(cohort, do, kind, message):
 def test_the_figure_shows_each_row_its_own_change(monkeypatch):
     """Rows of different images must show different changes, and the truth's column the true ones."""
     shown = {}
-    monkeypatch.setattr("synthkit.explanation.soundness.picture_figure", lambda rows, **names: shown.update(rows=rows))
+    monkeypatch.setattr("synthkit.explanation.exactness.picture_figure", lambda rows, **names: shown.update(rows=rows))
     phantom = ChestPhantom(size=32)
     ill = phantom.cohort(60, seed=4).where("effusion == 'present'")[:3]
     truth = phantom.counterfactual(ill, do={"effusion": "absent"})

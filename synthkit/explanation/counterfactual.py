@@ -20,7 +20,7 @@ from synthkit.generators.generator import Generator
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from synthkit.explanation.soundness import Soundness
+    from synthkit.explanation.exactness import Exactness
 
 EXACT = 0.01  # of 255; a round trip below it is that of rounding
 
@@ -85,11 +85,11 @@ class Counterfactual(Section):
         where = [f"Only {self.inside.mean():.1%} of the pixels could change; all others are the original's, bit for bit."] if self.inside is not None else []
         return [held, *where, inversion, *self.assumed, *self.factual.notes]
 
-    def against(self, truth: Cohort) -> "Soundness":
+    def against(self, truth: Cohort) -> "Exactness":
         """Score the edit against exact counterfactual truth (a phantom's), row by row."""
-        from synthkit.explanation.soundness import soundness
+        from synthkit.explanation.exactness import exactness
 
-        return soundness(self, truth)
+        return exactness(self, truth)
 
 
 def counterfactual(

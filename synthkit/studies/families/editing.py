@@ -9,8 +9,7 @@ from synthkit.core.intervals import Z, percentile_interval, resampled, wilson
 from synthkit.core.schema import Category, Schema
 from synthkit.errors import SchemaError
 from synthkit.explanation.counterfactual import counterfactual
-from synthkit.explanation.exactness import pooled_skill
-from synthkit.explanation.soundness import skill_is_defined
+from synthkit.explanation.exactness import pooled_skill, skill_is_defined
 from synthkit.generators.generator import Generator
 from synthkit.metrics.ceiling import sees
 from synthkit.phantoms.phantom import Phantom
