@@ -11,6 +11,7 @@ from synthkit.core.budget import Steps
 from synthkit.core.cohort import Cohort
 from synthkit.core.schema import Category, Quantity, Schema
 from synthkit.errors import DataError, FitError, LeakageError, SchemaError
+from synthkit.explanation.edits import prepared_edits, usual_edits
 from synthkit.generators.base import Recipe
 from synthkit.generators.diffusion import Diffusion
 from synthkit.generators.generator import Generator
@@ -21,7 +22,7 @@ from synthkit.metrics.neighbours import Precision
 from synthkit.nets.network import EditableNetwork, Network
 from synthkit.phantoms.chest import ChestPhantom
 from synthkit.studies.compare import Comparison, compare
-from synthkit.studies.families.editing import SEEN, SKILL, TRIP, prepared_edits, trials, usual_edits
+from synthkit.studies.families.editing import SEEN, SKILL, TRIP, trials
 from synthkit.studies.families.family import announced, named, slug
 from synthkit.studies.families.footprint import Peak, footprint
 from synthkit.studies.families.scoreboard import BASELINE, COST, FIDELITY, SAME, Scoreboard

@@ -8,6 +8,7 @@ from synthkit.core.budget import Budget
 from synthkit.core.cohort import Cohort
 from synthkit.core.randomness import permutation
 from synthkit.errors import DataError
+from synthkit.explanation.edits import Edit, prepared_edits
 from synthkit.metrics.adherence import ENOUGH, fit_judge
 from synthkit.metrics.asked import LEAST, require_cohorts, required_metrics
 from synthkit.metrics.comparison import FEW
@@ -22,7 +23,7 @@ from synthkit.metrics.spectrum import SpectrumDistance
 from synthkit.metrics.vendi import Vendi
 from synthkit.phantoms.phantom import Phantom
 from synthkit.studies.families.costs import cost_rows
-from synthkit.studies.families.editing import Edit, prepared_edits, trials
+from synthkit.studies.families.editing import trials
 from synthkit.studies.families.family import Candidates, Family, announced, fitted, named, require_usable
 from synthkit.studies.families.notes import notes_of
 from synthkit.studies.families.result import Comparison

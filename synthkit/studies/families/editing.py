@@ -1,24 +1,20 @@
 """How well a family edits: its raw round trip, its edits against exact truth, and in the eyes of a judge."""
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.intervals import Z, percentile_interval, resampled, wilson
-from synthkit.core.schema import Category, Schema
-from synthkit.errors import SchemaError
+from synthkit.core.schema import Category
 from synthkit.explanation.counterfactual import counterfactual
-from synthkit.explanation.exactness import pooled_skill, skill_is_defined
+from synthkit.explanation.edits import EDITED, Edit
+from synthkit.explanation.exactness import pooled_skill
 from synthkit.generators.generator import Generator
 from synthkit.metrics.ceiling import sees
-from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
 from synthkit.tasks.scoring import Reading
 
-EDITED = 64  # images per edit, at most
-FEWEST = 8  # images that an edit must change
-USUAL = 3  # edits where none are named
 TIMES = 300
 TRIP, SKILL, SEEN = "raw round trip (/255)", "edit R2_delta", "edits read as asked"
 
@@ -55,56 +51,6 @@ class Trial:
     def minus(self, other: "Trial") -> tuple[float, float]:
         """The difference from another family's trial on the same images, and its standard error."""
         return self.value - other.value, float(np.hypot(np.std(self.draws - other.draws), np.hypot(self.least, other.least)))
-
-
-@dataclass(frozen=True, eq=False)
-class Edit:
-    """One intervention and the images that it changes, with the exact truth where it is known."""
-
-    factor: str
-    value: object
-    cohort: Cohort
-    truth: Cohort | None
-
-    @property
-    def name(self) -> str:
-        return f"{self.factor} → {self.value}"
-
-
-def usual_edits(schema: Schema, cohort: Cohort) -> list[dict[str, object]]:
-    """Edits where none are named: findings taken away first, then other categories set to their last level."""
-    categories = [factor for factor in schema.factors if isinstance(factor, Category) and not factor.when and len(factor.levels) > 1]
-    findings = [factor for factor in categories if factor.levels == ("absent", "present")]
-    aims = [(factor.name, "absent") for factor in findings] + [(factor.name, factor.levels[-1]) for factor in categories if factor not in findings]
-    enough = [(name, level) for name, level in aims if _changed(cohort, name, level).sum() >= FEWEST]
-    return [{name: level} for name, level in enough[:USUAL]]
-
-
-def _changed(cohort: Cohort, name: str, value: object) -> np.ndarray:
-    values = cohort.table[name]
-    return (values.notna() & (values != value)).to_numpy()
-
-
-def prepared_edits(edits: Sequence[Mapping[str, object]] | None, cohort: Cohort, truth: Phantom | None) -> tuple[list[Edit], list[str]]:
-    """The edits with their images, and what must be said of those left out.
-
-    Raises:
-        SchemaError: an edit of more or less than one factor, of an unknown one, or to a value that it cannot take.
-    """
-    ready, notes = [], []
-    for do in usual_edits(cohort.schema, cohort) if edits is None else edits:
-        if not isinstance(do, Mapping) or len(do) != 1:
-            raise SchemaError(f"edits: {do!r} must set one factor, for instance {{'effusion': 'absent'}}")
-        ((name, value),) = do.items()
-        cohort.schema.do(cohort.table, do)
-        images = cohort[np.flatnonzero(_changed(cohort, name, value))[:EDITED]]
-        exact = truth.counterfactual(images, do) if truth is not None and len(images) else None
-        if len(images) < FEWEST or (exact is not None and not skill_is_defined(images, exact)):
-            why = f"only {len(images)} test images have another value" if len(images) < FEWEST else "the truth changes no image"
-            notes.append(f"The edit {name} → {value} is left out: {why}.")
-            continue
-        ready.append(Edit(name, value, images, exact))
-    return ready, notes
 
 
 def trials(generator: Generator, cohort: Cohort, edits: Sequence[Edit], judge: Predictor | None, *, seed: int) -> list[Trial]:
