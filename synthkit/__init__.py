@@ -49,6 +49,7 @@ _HOMES = {
     "synthkit.explanation.attribution": ("Explanation", "explain"),
     "synthkit.explanation.counterfactual": ("Counterfactual", "counterfactual"),
     "synthkit.explanation.local": ("local_edit",),
+    "synthkit.explanation.soundness": ("Soundness", "soundness"),
     "synthkit.studies.audit.audit": ("audit",),
     "synthkit.studies.audit.result": ("Audit",),
     "synthkit.studies.compare": ("Comparison", "compare"),
