@@ -131,17 +131,17 @@ class Explanation(Section):
         """Per method: share of its mass inside the edited region, that region's area, and the completeness gap, with intervals."""
         units, mask = self.twin.factual.table["patient_id"].to_numpy(), self.changed().flatten(1)
         drop = self.before - self.after
-        rows = [{"measure": f"P({self.level}) before - after", **_with_interval(drop, units), "chance": 0.0}]
+        rows = [{"measure": f"P({self.level}) before - after", **mean_with_interval(drop, units), "chance": 0.0}]
         area = float(mask.double().mean())
         for name, values in self.attributions.items():
             flat = values.flatten(1).double()
             inside = ((flat.abs() * mask).sum(1) / flat.abs().sum(1).clamp(min=1e-12)).numpy()
             # These two fill in the twin's pixels, so they are near zero outside the edit whatever the classifier does.
             note, chance = (" (so by construction)", np.nan) if name in ("IntegratedGradients", "Occlusion") else ("", area)
-            rows.append({"measure": f"{name}: mass inside the edit{note}", **_with_interval(inside, units), "chance": chance})
+            rows.append({"measure": f"{name}: mass inside the edit{note}", **mean_with_interval(inside, units), "chance": chance})
             if name == "IntegratedGradients":
                 gap = np.abs(flat.sum(1).numpy() - self.log_odds_change)
-                rows.append({"measure": f"{name}: completeness gap (log-odds)", **_with_interval(gap, units), "chance": np.nan})
+                rows.append({"measure": f"{name}: completeness gap (log-odds)", **mean_with_interval(gap, units), "chance": np.nan})
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
@@ -167,7 +167,8 @@ class Explanation(Section):
         ]
 
 
-def _with_interval(values: np.ndarray, units: np.ndarray) -> dict[str, float]:
+def mean_with_interval(values: np.ndarray, units: np.ndarray) -> dict[str, float]:
+    """The mean of values per image with its 95 % interval over units, and n."""
     low, high = bootstrap(lambda rows: float(values[rows].mean()), units)
     return {"value": float(values.mean()), "low": low, "high": high, "n": len(values)}
 
@@ -195,7 +196,7 @@ def explain(
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise AbilityError(f"unknown attribution method {unknown[0]!r}; there are {', '.join(METHODS)}")
-    target, level, column = _explained(classifier, target, level)
+    target, level, column = explained(classifier, target, level)
     x, y = twin.factual.images.tensor(), twin.edited.images.tensor()
     chances = [_chance(classifier, cohort, target, level) for cohort in (twin.factual, twin.edited)]
     module = LogOdds(classifier.module.eval(), *column)
@@ -205,7 +206,8 @@ def explain(
     return Explanation(twin, target, level, *chances, attributions, change)
 
 
-def _explained(classifier: Predictor, target: str | None, level: str | None) -> tuple[str, str, tuple[slice, int]]:
+def explained(classifier: Predictor, target: str | None, level: str | None) -> tuple[str, str, tuple[slice, int]]:
+    """The factor and level whose score is looked at, and the outputs that carry it; SchemaError where that must be said and is not."""
     categories = [f.name for f in classifier.schema.factors if isinstance(f, Category)]
     target = target or (categories[0] if len(categories) == 1 else None)
     if target is None or target not in categories:

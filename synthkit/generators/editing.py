@@ -44,7 +44,7 @@ def edit_to(generator: "Generator", cohort: Cohort, table: pd.DataFrame, made_by
     reconstruction = generator.decode(z, cohort.table)
     images = x + generator.decode(z, wanted) - reconstruction
     made = generator.space.sixteen_bit()
-    return _cohort(generator, cohort, Pixels([made.to_raw(images)], made), wanted, reconstruction, made_by), reconstruction
+    return edited_cohort(generator, cohort, Pixels([made.to_raw(images)], made), wanted, reconstruction, made_by), reconstruction
 
 
 def edit_inside(
@@ -63,7 +63,7 @@ def edit_inside(
     where = torch.from_numpy(mask)[:, None]
     images = generator.batched(network.edit_inside, cohort.images.tensor(), generator.code(cohort.table), generator.code(wanted), where)
     raw = np.where(mask[:, None], cohort.space.to_raw(images), cohort.images.raw()).astype(cohort.space.dtype)
-    return _cohort(generator, cohort, Pixels([raw], cohort.space), wanted, reconstruction, made_by), reconstruction
+    return edited_cohort(generator, cohort, Pixels([raw], cohort.space), wanted, reconstruction, made_by), reconstruction
 
 
 def _rows(generator: "Generator", cohort: Cohort, table: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def _rows(generator: "Generator", cohort: Cohort, table: pd.DataFrame) -> pd.Dat
     return generator.schema.check(table.copy())
 
 
-def _cohort(
+def edited_cohort(
     generator: "Generator", cohort: Cohort, pixels: Pixels, table: pd.DataFrame, reconstruction: torch.Tensor, made_by: Mapping[str, Any]
 ) -> Cohort:  # fmt: skip
     """Edited images with names of their own, their source and their round trip."""

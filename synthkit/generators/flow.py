@@ -2,6 +2,8 @@
 
 x_t = (1 - t) * noise + t * x and the velocity is x - noise (Lipman et al. 2023; Liu et al. 2023).
 """
+from collections.abc import Sequence
+
 import torch
 
 from synthkit.errors import AbilityError
@@ -17,6 +19,11 @@ def interpolate(noise: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.
     """x_t on the straight path; t (N,)."""
     share = t.reshape(-1, *(1,) * (x.ndim - 1))
     return (1 - share) * noise + share * x
+
+
+def integrate_over(velocity: Velocity, start: torch.Tensor, times: Sequence[float], *, solver: str = "midpoint") -> torch.Tensor:
+    """Follow dx/dt = velocity(x, t) through these times, whichever way they run."""
+    return SOLVERS[solver].follow(velocity, start, times)
 
 
 def integrate(
