@@ -113,8 +113,9 @@ def interval_plot(frame: pd.DataFrame, *, title: str, names: tuple[str, str] = (
     groups = [frame.loc[frame["metric"] == metric, "group"].nunique() for metric in metrics]
     most = [64 + 24 * max(groups[i : i + columns]) for i in range(0, len(metrics), columns)] or [64]
     titles = ["<br>".join(wrap(metric, TITLE)) for metric in metrics] if columns > 1 else metrics
+    gap = 72 if any("<br>" in name for name in titles) else 54
     figure = make_subplots(
-        rows=len(most), cols=columns, subplot_titles=titles, row_heights=most, vertical_spacing=54 / (90 + sum(most)), horizontal_spacing=0.2
+        rows=len(most), cols=columns, subplot_titles=titles, row_heights=most, vertical_spacing=gap / (90 + sum(most)), horizontal_spacing=0.2
     )
     for number, metric in enumerate(metrics):
         part, place = frame[frame["metric"] == metric], {"row": number // columns + 1, "col": number % columns + 1}
