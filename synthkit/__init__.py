@@ -50,6 +50,7 @@ _HOMES = {
     "synthkit.explanation.counterfactual": ("Counterfactual", "counterfactual"),
     "synthkit.explanation.flip": ("flip",),
     "synthkit.explanation.local": ("local_edit",),
+    "synthkit.explanation.shortcut": ("Shortcut", "shortcut"),
     "synthkit.explanation.soundness": ("Soundness", "soundness"),
     "synthkit.studies.audit.audit": ("audit",),
     "synthkit.studies.audit.result": ("Audit",),
