@@ -13,14 +13,16 @@ from synthkit.core.budget import Steps
 from synthkit.core.cohort import Cohort
 from synthkit.core.schema import Schema
 from synthkit.errors import AbilityError, DataError, SchemaError
-from synthkit.explanation.attribution import METHODS, explain
+from synthkit.explanation.attribution import explain
 from synthkit.explanation.counterfactual import Counterfactual, counterfactual
 from synthkit.explanation.exactness import skill
+from synthkit.explanation.methods import METHODS
 from synthkit.phantoms.chest import ChestPhantom
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
 
 COHORT = toy_cohort(16, seed=1)
+NEED_MODULES = ("DeepLift", "GuidedBackprop")
 TOP = (slice(None), slice(None), slice(0, 8))
 
 
@@ -114,6 +116,49 @@ def test_every_method_is_exact_on_a_linear_classifier():
     assert torch.sign(occluded[:, :, 1:6].sum((1, 2, 3))).unique().tolist() == [-1.0]
 
 
+def test_random_methods_are_exact_there_too_and_give_the_same_twice():
+    plugged, twin = Predictor.of(Linear(), SCHEMA["lesion"], COHORT), twin_of()
+    first, second = (explain(plugged, twin, methods=["GradientShap", "SmoothGrad"]).attributions for _ in range(2))
+    weights = Linear().weights.expand(16, 1, 16, 16)
+    assert torch.allclose(first["SmoothGrad"], weights, atol=1e-5) and torch.allclose(first["GradientShap"], -twin.delta * weights, atol=1e-4)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_ablated_regions_carry_what_they_give():
+    plugged, twin = Predictor.of(Linear(), SCHEMA["lesion"], COHORT), twin_of()
+    left, low = torch.zeros(16, 16, 16, dtype=torch.bool), torch.zeros(16, 16, 16, dtype=torch.bool)
+    left[:, :, :8], low[:, 12:] = True, True
+    found = explain(plugged, twin, methods="FeatureAblation", masks={"left": left, "low": low}).attributions["FeatureAblation"]
+    exact = (-twin.delta * Linear().weights)[:, 0]
+    for region in (left & ~low, low, ~left & ~low):
+        for image in range(16):
+            values = found[image, 0][region[image]]
+            assert torch.allclose(values, exact[image][region[image]].sum().expand_as(values), atol=1e-4)
+
+
+class Rectified(torch.nn.Module):
+    """A network of two layers with its activation as a module."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.inner, self.relu, self.outer = torch.nn.Linear(256, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.outer(self.relu(self.inner(x.flatten(1))))
+
+
+def test_deep_lift_adds_up_where_it_has_rules_and_is_refused_where_not(classifier):
+    plugged = Predictor.of(Rectified(), SCHEMA["lesion"], COHORT)
+    why = explain(plugged, twin_of(), methods=["DeepLift", "GuidedBackprop"])
+    assert np.allclose(why.attributions["DeepLift"].flatten(1).sum(1), why.log_odds_change, atol=1e-4) and np.abs(why.log_odds_change).max() > 0.01
+    assert why.attributions["GuidedBackprop"].any()
+    for name in NEED_MODULES:
+        with pytest.raises(AbilityError, match=f"{name} .* this classifier has none"):
+            explain(classifier, twin_of(), methods=name)
+
+
 def test_grad_cam_looks_at_the_last_convolution(classifier):
     why = explain(classifier, twin_of(), methods=["LayerGradCam"])
     assert why.attributions["LayerGradCam"].shape == COHORT.images.tensor().shape and why.attributions["LayerGradCam"].any()
@@ -124,7 +169,10 @@ def test_grad_cam_looks_at_the_last_convolution(classifier):
 def test_all_methods_work_on_volumes():
     cohort = toy_cohort(4, size=(4, 8, 8))
     fitted = Classifier(target="lesion", options={"widths": (8, 8)}).fit(toy_cohort(12, size=(4, 8, 8), prefix="t"), budget=Steps(2), progress=False)
-    why = explain(fitted, counterfactual(exact_generator(cohort), cohort, {"lesion": "absent"}), methods=tuple(METHODS))
+    halves = torch.zeros(4, 4, 8, 8, dtype=torch.bool)
+    halves[:, :2] = True
+    methods = [name for name in METHODS if name not in NEED_MODULES]
+    why = explain(fitted, counterfactual(exact_generator(cohort), cohort, {"lesion": "absent"}), methods=methods, masks={"near": halves})
     assert all(values.shape == (4, 1, 4, 8, 8) and values.isfinite().all() for values in why.attributions.values())
     assert why.figure().layout.title.text.startswith("Why P(lesion = present) changes") and why.caveats()
 
@@ -133,6 +181,9 @@ def test_all_methods_work_on_volumes():
     ("options", "kind", "message"),
     [
         ({"methods": ["CrystalBall"]}, AbilityError, "unknown attribution method 'CrystalBall'; there are IntegratedGradients"),
+        ({"methods": "FeatureAblation"}, AbilityError, "FeatureAblation needs masks="),
+        ({"methods": "FeatureAblation", "masks": {}}, DataError, "masks: none is given"),
+        ({"methods": "FeatureAblation", "masks": {"left": torch.ones(16, 8, 8)}}, DataError, r"masks: left has shape \(16, 8, 8\), and \(16, 16, 16\)"),
         ({"target": "ward"}, SchemaError, "target='ward': name one of the classifier's categories: lesion"),
         ({"level": "maybe"}, SchemaError, "lesion: 'maybe' is not one of absent, present"),
     ],

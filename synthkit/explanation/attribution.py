@@ -1,12 +1,11 @@
 """Why did the classifier's answer change? Captum attributions between an image and its counterfactual twin."""
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.figures import picture_figure, plane, signed_plane
@@ -15,88 +14,15 @@ from synthkit.core.result import Section
 from synthkit.core.schema import Category
 from synthkit.errors import AbilityError, SchemaError
 from synthkit.explanation.counterfactual import Counterfactual
-from synthkit.nets.convnet import ConvNet
+from synthkit.explanation.log_odds import LogOdds, log_odds
+from synthkit.explanation.methods import BY_TWIN, METHODS, attributed, labelled, require_regions
 from synthkit.nets.predictor import output_slices
 from synthkit.tasks.predictor import Predictor
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-Attribute = Callable[[nn.Module, torch.Tensor, torch.Tensor, int], torch.Tensor]
 CHANGED = 2 / 127.5  # a pixel counts as changed above 2 of 255 grey levels
-
-
-def _integrated_gradients(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
-    from captum.attr import IntegratedGradients
-
-    # The twin as baseline: zero where the edit changed nothing, and the sum is f(x) - f(twin).
-    return IntegratedGradients(module).attribute(x, baselines=twin, target=target, n_steps=32, internal_batch_size=32)
-
-
-def _saliency(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
-    from captum.attr import Saliency
-
-    return Saliency(module).attribute(x, target=target, abs=False)
-
-
-def _input_x_gradient(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
-    from captum.attr import InputXGradient
-
-    return InputXGradient(module).attribute(x, target=target)
-
-
-def _occlusion(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
-    from captum.attr import Occlusion
-
-    window = tuple(max(2, n // 10) for n in x.shape[2:])
-    stride = tuple(max(1, w // 2) for w in window)
-    return Occlusion(module).attribute(x, (x.shape[1], *window), strides=(x.shape[1], *stride), baselines=twin, target=target, perturbations_per_eval=16)
-
-
-def _grad_cam(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, target: int) -> torch.Tensor:
-    from captum.attr import LayerAttribution, LayerGradCam
-
-    found = LayerGradCam(module, last_convolution(module)).attribute(x, target=target)
-    mode = "bilinear" if x.ndim == 4 else "trilinear"
-    return LayerAttribution.interpolate(found, tuple(x.shape[2:]), interpolate_mode=mode).expand_as(x)
-
-
-METHODS: Mapping[str, Attribute] = {
-    "IntegratedGradients": _integrated_gradients, "Saliency": _saliency, "InputXGradient": _input_x_gradient,
-    "Occlusion": _occlusion, "LayerGradCam": _grad_cam,
-}  # fmt: skip
-
-
-def log_odds(outputs: torch.Tensor, place: slice, level: int) -> torch.Tensor:
-    """(N, 1) log-odds of one level of a category: its logit minus the log-sum-exp of the others.
-
-    One logit alone means nothing: a softmax does not change when all logits move together.
-    """
-    logits = outputs[:, place]
-    rest = torch.cat([logits[:, :level], logits[:, level + 1 :]], 1)
-    return logits[:, level : level + 1] - rest.logsumexp(1, keepdim=True)
-
-
-class LogOdds(nn.Module):
-    """A classifier whose only output is the log-odds of one level."""
-
-    def __init__(self, module: nn.Module, place: slice, level: int):
-        super().__init__()
-        self.module, self.place, self.level = module, place, level
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return log_odds(self.module(x), self.place, self.level)
-
-
-def last_convolution(module: nn.Module) -> nn.Module:
-    """The last convolutional stage of a classifier: what Grad-CAM looks at."""
-    inner = module.module if isinstance(module, LogOdds) else module
-    if isinstance(inner, ConvNet):
-        return inner.levels[-1]
-    layers = [layer for layer in inner.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))]
-    if not layers:
-        raise AbilityError(f"LayerGradCam needs a convolution, and {type(inner).__name__} has none; leave it out of methods=")
-    return layers[-1]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -136,8 +62,8 @@ class Explanation(Section):
         for name, values in self.attributions.items():
             flat = values.flatten(1).double()
             inside = ((flat.abs() * mask).sum(1) / flat.abs().sum(1).clamp(min=1e-12)).numpy()
-            # These two fill in the twin's pixels, so they are near zero outside the edit whatever the classifier does.
-            note, chance = (" (so by construction)", np.nan) if name in ("IntegratedGradients", "Occlusion") else ("", area)
+            # These fill in the twin's pixels, so they are near zero outside the edit whatever the classifier does.
+            note, chance = (" (so by construction)", np.nan) if name in BY_TWIN else ("", area)
             rows.append({"measure": f"{name}: mass inside the edit{note}", **mean_with_interval(inside, units), "chance": chance})
             if name == "IntegratedGradients":
                 gap = np.abs(flat.sum(1).numpy() - self.log_odds_change)
@@ -175,17 +101,21 @@ def mean_with_interval(values: np.ndarray, units: np.ndarray) -> dict[str, float
 
 def explain(
     classifier: Predictor, twin: Counterfactual, *, methods: Sequence[str] | str = ("IntegratedGradients", "Occlusion", "LayerGradCam"),
-    target: str | None = None, level: str | None = None,
+    target: str | None = None, level: str | None = None, masks: Mapping[str, torch.Tensor] | None = None,
 ) -> Explanation:  # fmt: skip
     """Attribute the change of a classifier's score between originals and twins with Captum.
 
     Args:
-        methods: of IntegratedGradients (the twin is its baseline), Occlusion (by the twin's pixels), LayerGradCam, Saliency, InputXGradient.
+        methods: of IntegratedGradients (the twin is its baseline), GradientShap and DeepLift (likewise), Occlusion (by the twin's pixels),
+            FeatureAblation (the regions of `masks`, likewise), LayerGradCam, Saliency, SmoothGrad, InputXGradient; GuidedBackprop as a
+            negative control, since it hardly depends on the classifier.
         target: factor to explain; the classifier's only category when left out.
         level: of that factor; its last level ("present") when left out.
+        masks: for FeatureAblation, regions by name, bool (N, [D,] H, W), such as `chest.masks(films)`; where they overlap the later one counts.
     Raises:
         SchemaError: unknown factor or level.
-        AbilityError: unknown method, or Grad-CAM on a network without convolution.
+        DataError: masks of another shape.
+        AbilityError: unknown method, FeatureAblation without masks, or a method that the network does not allow.
 
     Example:
         why = sk.explain(clf, twin, methods=["IntegratedGradients", "Occlusion", "LayerGradCam"])
@@ -197,11 +127,13 @@ def explain(
     if unknown:
         raise AbilityError(f"unknown attribution method {unknown[0]!r}; there are {', '.join(METHODS)}")
     target, level, column = explained(classifier, target, level)
+    regions = labelled(masks, twin.factual) if masks is not None else None
+    require_regions(methods, regions)
     x, y = twin.factual.images.tensor(), twin.edited.images.tensor()
     chances = [_chance(classifier, cohort, target, level) for cohort in (twin.factual, twin.edited)]
     module = LogOdds(classifier.module.eval(), *column)
     device = classifier.device
-    attributions = {name: METHODS[name](module, x.to(device).requires_grad_(), y.to(device), 0).detach().cpu() for name in methods}
+    attributions = {name: attributed(name, module, x, y, device=device, regions=regions) for name in methods}
     change = (log_odds(classifier.outputs(x), *column) - log_odds(classifier.outputs(y), *column))[:, 0].numpy()
     return Explanation(twin, target, level, *chances, attributions, change)
 

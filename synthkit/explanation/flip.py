@@ -11,8 +11,9 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.kinds import require_kind
 from synthkit.core.pixels import Pixels
 from synthkit.errors import AbilityError, DataError
-from synthkit.explanation.attribution import LogOdds, explained
+from synthkit.explanation.attribution import explained
 from synthkit.explanation.flip_result import ADVERSARIAL, FLIPPED, HELD, UNJUDGED, Flip
+from synthkit.explanation.log_odds import LogOdds
 from synthkit.generators.diffusion import FlowNetwork
 from synthkit.generators.editing import edited_cohort
 from synthkit.generators.generator import Generator
