@@ -290,7 +290,7 @@ def test_it_remembers_whom_it_learnt_from(generator, train, tmp_path):
 
 def test_fine_tuning_goes_on_from_the_weights_and_leaves_the_first_generator_alone(generator, train):
     if generator.recipe.teacher:
-        with pytest.raises(FitError, match="learns from a fitted Diffusion, and Student is none"):
+        with pytest.raises(FitError, match="Student learns from a Diffusion and cannot go on by itself"):
             generator.fine_tune(train, budget=Steps(1))
         return
     before, others = generator.weights_digest(), toy_cohort(12, seed=5, prefix="other")
