@@ -48,6 +48,7 @@ _HOMES = {
     "synthkit.generators.vae": ("VAE",),
     "synthkit.explanation.attribution": ("Explanation", "explain"),
     "synthkit.explanation.counterfactual": ("Counterfactual", "counterfactual"),
+    "synthkit.explanation.dose": ("dose_response",),
     "synthkit.explanation.flip": ("flip",),
     "synthkit.explanation.local": ("local_edit",),
     "synthkit.explanation.shortcut": ("Shortcut", "shortcut"),
