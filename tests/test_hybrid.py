@@ -43,7 +43,7 @@ from synthkit.studies.hybrid.arms import (
 from synthkit.studies.hybrid.choice import Choice, choose, cuts
 from synthkit.studies.hybrid.design import FRESH, Design
 from synthkit.studies.hybrid.effects import Readings, allowance, relative
-from synthkit.studies.hybrid.filtering import agreeing, faultless, kept
+from synthkit.studies.hybrid.filtering import agreeing, failing, kept
 from synthkit.studies.hybrid.fits import ORIGIN, Job, learn, marked
 from synthkit.studies.hybrid.hybrid import hybrid
 from synthkit.studies.hybrid.ledger import CHOICE, EXPERIMENT
@@ -383,12 +383,16 @@ def test_the_filter_drops_copies_of_training_images_and_images_of_the_other_clas
     ill, healthy = (laid.images(waves(400, seed=11, prefix="s")[np.arange(400) % 5 == place]) for place in (0, 1))
     copied = laid.images(laid.real)[np.flatnonzero(laid.rare.positive(laid.real))[:10]]
     copied.table["image_id"], copied.table["patient_id"] = [f"copy-{i}" for i in range(10)], [f"copy-{i}" for i in range(10)]
-    assert not faultless(laid.images(laid.real), copied).any() and faultless(laid.images(laid.real), ill).mean() > 0.8
+    broken, sound = (failing(laid.images(laid.real), side) for side in (copied, ill))
+    assert broken["duplicate"].all() and sound.any(axis=1).mean() < 0.2
     wrong = replace(healthy, table=healthy.table.assign(lesion="present", image_id=[f"wrong-{i}" for i in range(80)]))
     chosen, why, notes = kept(laid, ill + wrong + copied, healthy, 500)
     names = chosen[0].table["image_id"]
     right, others = (names.str.startswith(prefix).sum() for prefix in ("s-", "wrong"))
     assert right > 1.5 * others and not names.str.startswith("copy").any() and why == "" and len(notes) == 2 and "of 170 images pass" in notes[0]
+    assert "7% are near copies" in notes[0] and "by heart" not in "".join(notes)
+    twice = replace(copied, table=copied.table.assign(image_id=[f"again-{i}" for i in range(10)], patient_id=[f"again-{i}" for i in range(10)]))
+    assert "learnt them by heart" in kept(laid, copied + twice + ill[:5], healthy, 500)[2][1]
 
 
 def test_the_filter_asks_for_the_very_level_of_each_image():

@@ -10,7 +10,7 @@ from synthkit.generators.base import Recipe
 from synthkit.generators.generator import Generator
 from synthkit.phantoms.phantom import one_thread
 from synthkit.studies.hybrid.design import Design
-from synthkit.studies.hybrid.filtering import faultless
+from synthkit.studies.hybrid.filtering import failing
 from synthkit.studies.hybrid.pools import SPARE, requests
 
 SHORT, LONG, IMAGES = 2, 8, 8
@@ -112,7 +112,7 @@ def _filter_seconds(design: Design, some: Cohort, fit: float) -> float:
         return 0.0
     real = design.images(design.real)
     few = real[: min(64, len(real))]
-    each = _timed(lambda: faultless(few, some)) / (len(few) + len(some))
+    each = _timed(lambda: failing(few, some)) / (len(few) + len(some))
     return fit + each * (2 * len(real) + SPARE * design.most_added)
 
 
