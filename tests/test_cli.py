@@ -97,6 +97,8 @@ def test_a_wrong_budget_or_folder_is_said_before_images_are_loaded(tmp_path):
         invoked("train", "no-such-set", "--out", str(tmp_path / "gen"), "--budget", "soon")
     with pytest.raises(FitError, match="budget 'soon'"):
         invoked("compare", "no-such-set", "--families", "diffusion", "--out", str(tmp_path / "out"), "--budget", "soon")
+    with pytest.raises(StoreError, match="runs/nobody is no folder; give that of a saved generator"):
+        invoked("train", "no-such-set", "--out", str(tmp_path / "gen"), "--start", "runs/nobody")
     with pytest.raises(StoreError, match="no pretrained generator 'nobody'"):
         invoked("train", "no-such-set", "--out", str(tmp_path / "gen"), "--start", "nobody")
     with pytest.raises(FitError, match="Student learns from a fitted Diffusion, and none was given"):

@@ -347,6 +347,7 @@ def test_guidance_follows_its_definition_in_both_directions_and_weight_one_chang
             wanted += (weight - 1) * (plain - gen.trained.velocity(x, t, without))
         assert torch.allclose(guided.trained.under(c)(x, t), wanted, atol=1e-5) and not torch.allclose(wanted, plain, atol=1e-3)
         assert torch.equal(gen.using(guidance={"lesion": 1.0}).trained.under(c)(x, t), plain)
+        assert gen.using(guidance={"lesion": 1.0}).evaluations == gen.evaluations < gen.using(guidance={"lesion": 2.0}).evaluations
         back = guided.using(steps=40).trained
         assert (back.decode(back.encode(x, c), c) - x).abs().mean() < 0.05, "inverted under the same guidance it leads back"
 

@@ -32,6 +32,8 @@ def generator_at(name: str) -> "Generator":
     """A generator saved in a folder, or one that comes with synthkit."""
     import synthkit as sk
 
+    if not Path(name).is_dir() and len(Path(name).parts) > 1:
+        raise sk.StoreError(f"{name} is no folder; give that of a saved generator, or the name of one that comes with synthkit")
     return sk.Generator.load(name) if Path(name).is_dir() else sk.Generator.pretrained(name)
 
 

@@ -89,7 +89,7 @@ def flow_network(recipe: FlowSettings, schema: Schema, shape: tuple[int, ...]) -
     """An untrained flow on images, or latents, of this shape (channels, *size)."""
     velocity = class_at(recipe.backbone, nn.Module)(channels=shape[0], size=shape[1:], condition_width=schema.width, **recipe.options)
     places = dict(zip(schema.names, schema.blocks()))
-    guided = tuple((places[schema[name].name], float(weight)) for name, weight in recipe.guidance.items())
+    guided = tuple((places[schema[name].name], float(weight)) for name, weight in recipe.guidance.items() if weight != 1)
     hiding = Hiding(tuple(schema.blocks()), recipe.drop)
     return FlowNetwork(velocity, shape=shape, hiding=hiding, steps=recipe.steps, solver=recipe.solver, shift=recipe.shift, guided=guided)
 
