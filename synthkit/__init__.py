@@ -63,6 +63,7 @@ _HOMES = {
     "synthkit.report.gallery": ("Gallery",),
     "synthkit.report.report": ("Report",),
     "synthkit.widgets.viewer": ("view",),
+    "synthkit.widgets.whatif": ("whatif",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

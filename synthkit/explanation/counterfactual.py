@@ -1,5 +1,5 @@
 """Counterfactual edits of single images: what would this patient's image look like if one factor were different?"""
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,11 +115,9 @@ def counterfactual(
     if scm is None:
         edited, reconstruction = edit(generator, cohort, do)
     else:
-        answer = scm.counterfactual(cohort, do, effect=effect, seed=seed)
-        require_known(generator, (*do, *answer.moved))
-        moved, assumed = answer.moved, tuple(answer.caveats())
+        table, moved, assumed = followed(generator, cohort, do, scm, effect=effect, seed=seed)
         made_by = {"do": {name: str(value) for name, value in do.items()}, "effect": effect, "seed": seed}
-        edited, reconstruction = edit_to(generator, cohort, answer.edited, made_by)
+        edited, reconstruction = edit_to(generator, cohort, table, made_by)
     raw = Cohort(Pixels([edited.space.to_raw(reconstruction)], edited.space), cohort.table, cohort.schema, edited.provenance, cohort.notes)
     return Counterfactual(cohort, raw, edited, dict(do), moved, assumed)
 
@@ -133,9 +131,18 @@ def require_request(generator: Generator, cohort: Cohort, do: Mapping[str, Any])
         raise DataError("the cohort is empty: there is no image to edit; does the condition of .where(...) match any row?")
 
 
-def require_known(generator: Generator, names: Iterable[str]) -> None:
-    """Raise SchemaError for a factor that moves in the causal model and that the generator cannot show."""
-    blind = [name for name in names if name not in generator.schema]
+def followed(
+    generator: Generator, cohort: Cohort, do: Mapping[str, Any], scm: SCM, *, effect: str = "total", seed: int = 0
+) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:  # fmt: skip
+    """The rows after `do` and what it causes, the descendants that moved, and what the causal model says of its answer.
+
+    Raises:
+        SchemaError: a factor moves that the generator cannot show.
+    """
+    answer = scm.counterfactual(cohort, do, effect=effect, seed=seed)
+    blind = [name for name in (*do, *answer.moved) if name not in generator.schema]
     if blind:
         raise SchemaError(f"the causal model moves {blind[0]!r}, which the generator does not know ({', '.join(generator.schema.names)}); "
                           'fit one with that factor, or ask for effect="direct"')  # fmt: skip
+    # The model may know fewer factors than the cohort: what hung on a finding that is gone no longer applies.
+    return cohort.schema.clear(answer.edited), answer.moved, tuple(answer.caveats())
