@@ -16,7 +16,7 @@ from synthkit.core.space import Channel, Space
 from synthkit.errors import FitError
 from synthkit.generators.base import Recipe
 from synthkit.generators.diffusion import FlowNetwork
-from synthkit.generators.editing import edit
+from synthkit.generators.editing import inverted
 from synthkit.generators.flow import integrate
 from synthkit.generators.latent import LatentDiffusion, LatentNetwork, LatentTraining, Scaling, default_downsampling
 from synthkit.nets.codec import Codec, CodecTraining, FoldedAutoencoder, divergence, edge_error, slow_cosines
@@ -325,7 +325,8 @@ def test_a_recipe_with_a_codec_of_ones_own_is_json_and_its_generator_can_be_save
 def test_the_reconstruction_of_an_edit_shows_what_the_codec_lost_and_the_edit_does_not():
     cohort = toy_cohort(12)
     gen = SMALL.fit(cohort, budget=Steps(60), seed=0)
-    twin, again = edit(gen, cohort[:4], {"lesion": "absent"})
+    start = inverted(gen, cohort[:4])
+    twin, again = start.edit({"lesion": "absent"}), start.raw
     x = cohort[:4].images.tensor()
     blur = gen.trained.codec.decode(gen.trained.codec.encode(x)[0]) - x
     assert float((again - x - blur).abs().mean()) < 0.5 * float(blur.abs().mean()), "most of the round trip is the codec's"

@@ -198,4 +198,7 @@ def test_the_worker_ends_when_nothing_waits():
     worker = Latest(lambda job, stale: None)
     worker.ask(1)
     assert worker.wait(10)
-    assert not [thread for thread in threading.enumerate() if thread.name == "synthkit-latest" and thread.is_alive() and thread.join(5) is None and thread.is_alive()]
+    left = [thread for thread in threading.enumerate() if thread.name == "synthkit-latest"]
+    for thread in left:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in left)

@@ -72,6 +72,5 @@ def test_a_slider_moved_by_keyboard_changes_everything_that_hangs_on_it(lab, bro
     page.get_by_text("Kept: ").wait_for(timeout=60_000)
     run_cell(page, 1)
     page.get_by_text("1 Why P(effusion = present) changes under age").wait_for(timeout=30_000)
-    parts = page.locator(".jp-OutputArea").first.inner_text()
-    print(f"move to picture, median of {len(delays)}: {1000 * sorted(delays)[len(delays) // 2]:.0f} ms;", [line for line in parts.splitlines() if " ms" in line])
+    print(f"move to picture, median of {len(delays)}: {1000 * sorted(delays)[len(delays) // 2]:.0f} ms")
     assert outside == [] and errors == []

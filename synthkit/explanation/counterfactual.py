@@ -14,7 +14,7 @@ from synthkit.core.kinds import require_kind
 from synthkit.core.pixels import Pixels
 from synthkit.core.result import Section
 from synthkit.errors import DataError, SchemaError
-from synthkit.generators.editing import edit, edit_to
+from synthkit.generators.editing import after, inverted
 from synthkit.generators.generator import Generator
 
 if TYPE_CHECKING:
@@ -112,13 +112,15 @@ def counterfactual(
     require_request(generator, cohort, do)
     moved: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    made_by: dict[str, Any] = {"do": {name: str(value) for name, value in do.items()}}
     if scm is None:
-        edited, reconstruction = edit(generator, cohort, do)
+        table = after(generator, cohort, do)
     else:
         table, moved, assumed = followed(generator, cohort, do, scm, effect=effect, seed=seed)
-        made_by = {"do": {name: str(value) for name, value in do.items()}, "effect": effect, "seed": seed}
-        edited, reconstruction = edit_to(generator, cohort, table, made_by)
-    raw = Cohort(Pixels([edited.space.to_raw(reconstruction)], edited.space), cohort.table, cohort.schema, edited.provenance, cohort.notes)
+        made_by |= {"effect": effect, "seed": seed}
+    start = inverted(generator, cohort)
+    edited = start.to(table, made_by)
+    raw = Cohort(Pixels([edited.space.to_raw(start.raw)], edited.space), cohort.table, cohort.schema, edited.provenance, cohort.notes)
     return Counterfactual(cohort, raw, edited, dict(do), moved, assumed)
 
 

@@ -14,7 +14,7 @@ from synthkit.core.result import Section
 from synthkit.core.schema import Quantity
 from synthkit.errors import DataError, SchemaError
 from synthkit.explanation.attribution import explained, mean_with_interval
-from synthkit.generators.editing import after
+from synthkit.generators.editing import after, inverted
 from synthkit.generators.generator import Generator
 from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
@@ -111,14 +111,12 @@ def dose_response(
     target, level, steps = _checked(generator, classifier, patients, factor, doses, target, level)
     known = patients[np.flatnonzero(patients.table[factor].notna())]
     own, quantity, name = known.table[factor].to_numpy(float), patients.schema[factor], f"p_{target}_{level}"
-    x, z = known.images.tensor(), generator.encode(known)
-    plain, space = generator.decode(z, known.table), generator.space.sixteen_bit()
+    start, space = inverted(generator, known), generator.space.sixteen_bit()
     chances: dict[str, list[np.ndarray]] = {EDITED: [], **({EXACT: []} if truth is not None else {})}
     for dose in steps:
         inside = (own + dose >= quantity.low) & (own + dose <= quantity.high)
         do = {factor: np.where(inside, own + dose, own)}
-        images = x + generator.decode(z, after(generator, known, do)) - plain if dose else x
-        edited = Cohort(Pixels([space.to_raw(images)], space), known.table, known.schema, known.provenance)
+        edited = Cohort(Pixels([space.to_raw(start.under(after(generator, known, do)))], space), known.table, known.schema, known.provenance)
         chances[EDITED].append(np.where(inside, classifier.predict(edited)[name].to_numpy(), np.nan))
         if truth is not None:
             exact = [truth.counterfactual(known[[row]], {factor: float(value)}) for row, value in enumerate(do[factor])]

@@ -111,6 +111,18 @@ def attributed(
     return torch.cat(parts)
 
 
+def allowed(module: LogOdds, x: torch.Tensor, twin: torch.Tensor, regions: torch.Tensor, *, device: torch.device) -> list[str]:
+    """The methods that this classifier's layers allow."""
+    found = []
+    for name in METHODS:
+        try:
+            attributed(name, module, x, twin, device=device, regions=regions)
+        except AbilityError:
+            continue
+        found.append(name)
+    return found
+
+
 def labelled(masks: Mapping[str, torch.Tensor], cohort: Cohort) -> torch.Tensor:
     """(N, 1, [D,] H, W) int64: 0 outside all masks, else the number of the last mask that holds the pixel.
 

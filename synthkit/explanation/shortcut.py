@@ -1,5 +1,5 @@
 """Does a classifier use a shortcut? The effect of setting the suspect on its answer, held against a margin that matters."""
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from synthkit.core.result import Tabled
 from synthkit.core.schema import Category
 from synthkit.errors import DataError, SchemaError
 from synthkit.explanation.attribution import explained
+from synthkit.generators.editing import Inverted, inverted
 from synthkit.generators.generator import Generator
 from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
@@ -20,6 +21,7 @@ from synthkit.tasks.predictor import Predictor
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+Show = Callable[[Cohort, Mapping[str, object]], Cohort]
 USES, DOES_NOT, UNDECIDED = "uses it", "does not", "undecided"
 ENOUGH = 100  # patients, below which the answer is rarely decided
 MOST = 256
@@ -77,17 +79,35 @@ def shortcut(
         sk.shortcut(clf, gen, test, factor="marker", target="effusion", truth=chest)
     """
     target, level, both = _checked(classifier, editor, patients, factor, levels, target, level, margin, truth, control)
-    few, rows = patients[:MOST], []
-    sources = {"edited": editor and editor.edit, "exact": truth and truth.counterfactual}
-    for name, show in sources.items():
-        if not show:
-            continue
-        twins = [show(few, {factor: value}) for value in both]
-        for who, model in (("control", control), ("in question", classifier)):
-            if model is not None:
-                rows.append({"classifier": who, "twins": name, **_effect(model, twins, f"p_{target}_{level}", few, margin, seed)})
+    few = patients[:MOST]
+    shows = showing(editor and inverted(editor, few), truth)
+    rows = effects(classifier, control, shows, few, factor, both, f"p_{target}_{level}", margin=margin, seed=seed)
     title = f"Does {target} = {level} hang on {factor}, {both[0]} or {both[1]}?"
     return Shortcut(title, pd.DataFrame(rows), _said(few, margin, editor, truth, control), margin=margin)
+
+
+def showing(start: Inverted | None, truth: Phantom | None) -> dict[str, Show]:
+    """The ways to see patients with a factor set: by edits of their inverted images, and exactly."""
+    shows: dict[str, Show] = {}
+    if start is not None:
+        shows["edited"] = lambda patients, do: start.edit(do)
+    if truth is not None:
+        shows["exact"] = truth.counterfactual
+    return shows
+
+
+def effects(
+    classifier: Predictor, control: Predictor | None, shows: Mapping[str, Show], patients: Cohort, factor: str, both: Sequence[object], chance: str, *,
+    margin: float, seed: int,
+) -> list[dict[str, object]]:  # fmt: skip
+    """One row per way of showing the patients and classifier: how much its chance moves from the first value to the second."""
+    rows: list[dict[str, object]] = []
+    for name, show in shows.items():
+        twins = [show(patients, {factor: value}) for value in both]
+        for who, model in (("control", control), ("in question", classifier)):
+            if model is not None:
+                rows.append({"classifier": who, "twins": name, **_effect(model, twins, chance, patients, margin, seed)})
+    return rows
 
 
 def decided(low: float, high: float, margin: float) -> str:

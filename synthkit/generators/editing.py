@@ -1,5 +1,6 @@
 """Edits of given images: the difference that other factors make to their own latents, added to the original pixels."""
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
     from synthkit.generators.generator import Generator
 
 
-def edit(generator: "Generator", cohort: Cohort, do: Mapping[str, Any]) -> tuple[Cohort, torch.Tensor]:
-    """See `Generator.edit`; beside the edited cohort the raw reconstruction D(z, c) (N, C, [D,] H, W), which shows how good the inversion is."""
-    return edit_to(generator, cohort, after(generator, cohort, do), {"do": {name: str(value) for name, value in do.items()}})
-
-
 def after(generator: "Generator", cohort: Cohort, do: Mapping[str, Any]) -> pd.DataFrame:
     """The cohort's rows with factors set and the others held."""
     generator.require_editable("edit")
@@ -31,26 +27,58 @@ def after(generator: "Generator", cohort: Cohort, do: Mapping[str, Any]) -> pd.D
     return generator.schema.do(cohort.table, do)
 
 
-def edit_to(generator: "Generator", cohort: Cohort, table: pd.DataFrame, made_by: Mapping[str, Any]) -> tuple[Cohort, torch.Tensor]:
-    """The same images under the factors of another table, and their raw reconstructions under their own.
+@dataclass(frozen=True, eq=False)
+class Inverted:
+    """Images and their latents, ready for any number of edits; made by `inverted`.
 
     Args:
-        table: a row per image, in the cohort's order, such as a causal model's counterfactual rows.
-        made_by: what led to the table, for the lineage.
+        images: (N, C, [D,] H, W).
+        latent: of each under its own factors.
+        raw: the reconstructions D(z, c), not clipped.
     """
+
+    generator: "Generator"
+    cohort: Cohort
+    images: torch.Tensor
+    latent: torch.Tensor
+    raw: torch.Tensor
+
+    def under(self, table: pd.DataFrame) -> torch.Tensor:
+        """The images under the factors of another table, a row per image: x + D(z, c*) - D(z, c), not clipped; themselves where no factor differs."""
+        wanted = _rows(self.generator, self.cohort, table)
+        differs = (self.generator.code(wanted) != self.generator.code(self.cohort.table)).any(1)
+        images = self.images.clone()
+        if differs.any():
+            rows = differs.nonzero()[:, 0]
+            images[rows] += self.generator.decode(self.latent[rows], wanted.iloc[rows.numpy()].reset_index(drop=True)) - self.raw[rows]
+        return images
+
+    def to(self, table: pd.DataFrame, made_by: Mapping[str, Any]) -> Cohort:
+        """The edited cohort under another table.
+
+        Args:
+            made_by: what led to the table, for the lineage.
+        """
+        space = self.generator.space.sixteen_bit()
+        pixels = Pixels([space.to_raw(self.under(table))], space)
+        return edited_cohort(self.generator, self.cohort, pixels, _rows(self.generator, self.cohort, table), self.raw, made_by)
+
+    def edit(self, do: Mapping[str, Any]) -> Cohort:
+        """The edited cohort with factors set and the others held."""
+        return self.to(after(self.generator, self.cohort, do), {"do": {name: str(value) for name, value in do.items()}})
+
+
+def inverted(generator: "Generator", cohort: Cohort) -> Inverted:
+    """Take images back to their latents, once for all edits of them."""
     generator.require_editable("edit")
-    wanted = _rows(generator, cohort, table)
-    x, z = cohort.images.tensor(), generator.encode(cohort)
-    reconstruction = generator.decode(z, cohort.table)
-    images = x + generator.decode(z, wanted) - reconstruction
-    made = generator.space.sixteen_bit()
-    return edited_cohort(generator, cohort, Pixels([made.to_raw(images)], made), wanted, reconstruction, made_by), reconstruction
+    latent = generator.encode(cohort)
+    return Inverted(generator, cohort, cohort.images.tensor(), latent, generator.decode(latent, cohort.table))
 
 
 def edit_inside(
     generator: "Generator", cohort: Cohort, table: pd.DataFrame, mask: np.ndarray, made_by: Mapping[str, Any]
 ) -> tuple[Cohort, torch.Tensor]:  # fmt: skip
-    """As `edit_to`, but only where the mask (N, [D,] H, W) is true: every other stored integer stays what it was.
+    """As `Inverted.to`, but only where the mask (N, [D,] H, W) is true: every other stored integer stays what it was.
 
     Raises:
         AbilityError: a family that cannot hold a region, which flows on pixels can.

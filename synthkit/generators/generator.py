@@ -259,9 +259,9 @@ class Generator:
             AbilityError: the family has no encoder.
             SchemaError: unknown factor or impossible value in `do`.
         """
-        from synthkit.generators.editing import edit
+        from synthkit.generators.editing import inverted
 
-        return edit(self, cohort, do)[0]
+        return inverted(self, cohort).edit(do)
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write weights (safetensors), recipe, schema, space and card; `half` stores float16."""

@@ -11,7 +11,7 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.schema import Category
 from synthkit.errors import AbilityError
 from synthkit.explanation.attribution import Explanation
-from synthkit.explanation.inquiry import Answer, Inquiry, inquiry
+from synthkit.explanation.inquiry import Inquiry, inquiry
 from synthkit.generators.generator import Generator
 from synthkit.tasks.predictor import Predictor
 from synthkit.widgets.controls import Controls

@@ -1,6 +1,7 @@
 """What a what-if question shows: original, twin, difference and attribution, as HTML that needs nothing else."""
 from html import escape
 
+import numpy as np
 import torch
 
 from synthkit.core.figures import plane, signed_plane
@@ -34,7 +35,7 @@ def pictures(asked: Inquiry, answer: Answer, scales: Scales, *, place: int | Non
         (plane(original), f"original ({kind})", f"{what} = {asked.before:.3f}", f"raw round trip {asked.round_trip:.2f} of 255"),
         (plane(twin), "twin (synthetic)", f"{what} = {answer.chance:.3f}", f"change {answer.chance - asked.before:+.3f}"),
         (signed_plane(delta, scales.delta), "difference", f"mean change {grown:.2f} of 255", _bar(f"{127.5 * scales.delta:.0f}", "darker", "brighter")),
-        (signed_plane(found, scales.attribution), "attribution", "IntegratedGradients, baseline: the twin", _bar(f"{scales.attribution:.2g}", "against", "for")),
+        (signed_plane(found, scales.attribution), "attribution", "IntegratedGradients from the twin", _bar(f"{scales.attribution:.2g}", "against", "for")),
     ]  # fmt: skip
     return '<div style="display:grid;grid-template-columns:repeat(4,1fr);gap:8px">' + "".join(_panel(*panel) for panel in panels) + "</div>"
 
@@ -57,9 +58,10 @@ def _slice(image: torch.Tensor, place: int | None) -> torch.Tensor:
     return image if place is None else image[:, place]
 
 
-def _panel(picture, name: str, line: str, last: str) -> str:  # type: ignore[no-untyped-def]
+def _panel(picture: np.ndarray, name: str, line: str, last: str) -> str:
     image = f'<img alt="{escape(name)}; {escape(line)}" src="{address(picture)}" style="width:100%;image-rendering:auto">'
-    return f'<figure style="margin:0">{image}<figcaption style="font-size:12px;line-height:1.4"><b>{escape(name)}</b><br>{escape(line)}<br>{last}</figcaption></figure>'
+    words = f"<b>{escape(name)}</b><br>{escape(line)}<br>{last}"
+    return f'<figure style="margin:0">{image}<figcaption style="font-size:12px;line-height:1.4">{words}</figcaption></figure>'
 
 
 def _bar(limit: str, low: str, high: str) -> str:
