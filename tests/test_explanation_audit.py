@@ -1,12 +1,16 @@
 """The audit of a classifier's reasons, with an editor that is exact and with one that is not."""
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from toys import SCHEMA, exact_generator, toy_cohort
+from toys import SCHEMA, Shift, exact_generator, toy_cohort
 
 import synthkit as sk
+from synthkit.core.cohort import Cohort
 from synthkit.explanation.audit import explanation_audit
-from synthkit.explanation.effects import both_ways, edits_of
+from synthkit.explanation.effects import chosen_factors, effects, showing
 from synthkit.generators.editing import inverted
 
 FILMS = toy_cohort(120, seed=8)
@@ -28,12 +32,31 @@ class Bright(torch.nn.Module):
 EYE, JUDGE = sk.Predictor.of(Bright(4.0), SCHEMA["sex"], FILMS), sk.Predictor.of(Bright(40.0), SCHEMA["lesion"], FILMS)
 
 
+def told_of(films: Cohort, **columns: object) -> Cohort:
+    """The same images with other columns."""
+    return Cohort.of(films.images.raw(), films.table.assign(**columns), schema=SCHEMA, space=films.space, provenance=films.provenance)
+
+
+class Loose(Shift):
+    """The way back misses by a fiftieth of the image unit."""
+
+    def encode(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return super().encode(x, c) + 0.02
+
+
+class Leaky(Shift):
+    """Setting the sex brightens the image as well, though no film of the toy shows a sex."""
+
+    def _brightness(self, c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        sex = list(SCHEMA.blocks())[2]
+        return super()._brightness(c, like) + (c[:, sex.start + 1] - c[:, sex.start]).reshape(-1, *(1,) * (like.ndim - 1)) / 2
+
+
 def test_the_factor_that_a_classifier_lives_on_is_found_and_its_case_shown():
     told = explanation_audit(EYE, GEN, FILMS, factors=["lesion"], judge=JUDGE, methods=["IntegratedGradients"])
     assert told.uses() == ["lesion"] and told.rows["effect"][0] > 0.3 and told.rows["n"][0] == 120
     assert [section.title for section in told.sections][0] == "What does sex = M hang on?" and len(told.sections) == 3
-    assert "lesion → " in told.sections[-1].title and "no exact truth" in "\n".join(told.caveats()).lower().replace("without exact truth", "no exact truth")
-    assert told.figure().data
+    assert "lesion → " in told.cases.title and "Without exact truth" in "\n".join(told.caveats()) and told.figure().data
 
 
 def test_a_report_takes_all_sections(tmp_path):
@@ -47,22 +70,62 @@ def test_an_editor_that_fails_its_gate_is_refused_and_told_what_would_mend_it():
         explanation_audit(EYE, WRONG, FILMS, factors=["lesion"], judge=JUDGE)
 
 
+def test_an_editor_that_changes_the_target_along_cannot_convict():
+    judge = sk.Predictor(Both(), SCHEMA.only(("lesion", "sex")), FILMS.space)
+    leaky = replace(GEN, trained=Leaky(FILMS.space.shape).requires_grad_(False))
+    eye = sk.Predictor.of(Bright(4.0), SCHEMA["lesion"], FILMS)
+    with pytest.raises(sk.AbilityError, match="sex .* also moves lesion by"):
+        explanation_audit(eye, leaky, FILMS, factors=["sex"], judge=judge)
+    assert explanation_audit(eye, leaky, FILMS, factors=["sex"], judge=judge, gate=sk.Gate(leakage_sd=99)).uses() == ["sex"]
+
+
+class Both(torch.nn.Module):
+    """Reads the lesion off the brightness, and the same as the sex: a judge who cannot tell them apart."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright = 40 * x.flatten(1).mean(1)
+        return torch.stack([torch.zeros_like(bright), bright, torch.zeros_like(bright), bright], 1)
+
+
+def test_both_directions_must_have_been_examined():
+    films = FILMS[np.r_[np.flatnonzero(FILMS.table["lesion"] == "present")[:26], np.flatnonzero(FILMS.table["lesion"] == "absent")[:4]]]
+    with pytest.raises(sk.AbilityError, match="too few patients to examine the edits both ways"):
+        explanation_audit(EYE, GEN, films, factors=["lesion"], judge=JUDGE)
+
+
 def test_a_factor_that_fails_is_not_assessed_beside_those_that_pass():
     told = explanation_audit(EYE, GEN, FILMS, factors=["lesion", "age"], judge=JUDGE, methods=["IntegratedGradients"])
     left = told.rows[told.rows["factor"] == "age"]
-    assert left["verdict"].item() == "not assessed: no judge reads it as a share" and np.isnan(left["effect"].item())
+    assert left["verdict"].item().startswith("not assessed: ") and np.isnan(left["effect"].item())
     assert "unsound edit" in "\n".join(told.caveats()) and told.uses() == ["lesion"]
 
 
-@pytest.mark.parametrize(("fault", "gate"), [("read as asked", sk.Gate(effectiveness=1.0)), ("raw round trip", sk.Gate(composition_raw=1e-9))])
-def test_the_gate_says_what_was_missed(fault, gate):
+@pytest.mark.parametrize(("fault", "editor", "strict", "lax"), [
+    ("read as asked", exact_generator(FILMS, strength=0.45), sk.Gate(), sk.Gate(effectiveness=0.0)),
+    ("raw round trip", replace(GEN, trained=Loose(FILMS.space.shape).requires_grad_(False)), sk.Gate(composition_raw=1.0), sk.Gate()),
+])  # fmt: skip
+def test_the_gate_that_is_given_counts(fault, editor, strict, lax):
+    assert explanation_audit(EYE, editor, FILMS, factors=["lesion"], judge=JUDGE, gate=lax).uses() == ["lesion"]
     with pytest.raises(sk.AbilityError, match=fault):
-        explanation_audit(EYE, WRONG, FILMS, factors=["lesion"], judge=JUDGE, gate=gate)
+        explanation_audit(EYE, editor, FILMS, factors=["lesion"], judge=JUDGE, gate=strict)
 
 
 def test_an_impossible_gate_is_refused():
-    with pytest.raises(sk.FitError, match="at most 1"):
+    with pytest.raises(sk.DataError, match="at most 1"):
         sk.Gate(r2_delta=1.1)
+
+
+@pytest.mark.parametrize(("given", "error", "words"), [
+    (dict(margin=5), sk.DataError, "between 0 and 1"), (dict(margin="a"), sk.DataError, "margin"), (dict(gate=0.3), sk.DataError, "gate"),
+    (dict(truth="chest"), sk.DataError, "truth"), (dict(control="x"), sk.DataError, "control"), (dict(control=JUDGE), sk.SchemaError, "sex"),
+    (dict(factors="lesion"), sk.SchemaError, "list of names"), (dict(factors=["ghost"]), sk.SchemaError, "ghost"),
+    (dict(factors=["sex"]), sk.SchemaError, "what the classifier predicts"), (dict(methods=["Guess"]), sk.AbilityError, "Guess"),
+    (dict(methods=[]), sk.AbilityError, "list of names"), (dict(patients=FILMS[:4]), sk.DataError, "10 patients"),
+    (dict(patients=told_of(FILMS, age=50.0), factors=["age"]), sk.SchemaError, "cannot be set both ways"),
+])  # fmt: skip
+def test_what_cannot_be_audited_is_refused_before_anything_is_computed(given, error, words):
+    with pytest.raises(error, match=words):
+        explanation_audit(**{"classifier": EYE, "generator": GEN, "patients": FILMS, "judge": JUDGE, **given})
 
 
 def test_patients_whom_the_classifier_learnt_from_are_refused():
@@ -71,12 +134,71 @@ def test_patients_whom_the_classifier_learnt_from_are_refused():
         explanation_audit(seen, GEN, FILMS, judge=JUDGE)
 
 
-def test_factors_are_set_to_their_levels_or_to_the_patients_quantiles():
-    values = both_ways(SCHEMA, FILMS, None, but="sex")
+def test_factors_are_set_to_their_levels_to_quantiles_or_to_extremes():
+    values = chosen_factors(GEN, FILMS, None, but="sex")
     assert values["lesion"] == ("absent", "present") and set(values) == {"lesion", "age"}
     low, high = values["age"]
     assert (FILMS.table["age"] < low).mean() == pytest.approx(0.1, abs=0.02) and (FILMS.table["age"] > high).mean() == pytest.approx(0.1, abs=0.02)
-    assert edits_of({"lesion": ("absent", "present")}) == [{"lesion": "absent"}, {"lesion": "present"}]
+    nearly = told_of(FILMS, age=[30.0, 70.0] + [50.0] * (len(FILMS) - 2))
+    assert chosen_factors(GEN, nearly, ["age"], but="sex") == {"age": (30.0, 70.0)}
+
+
+def test_a_factor_is_averaged_over_those_whom_it_applies_to():
+    class Size(Shift):
+        """The diameter, where there is one, is the brightness."""
+
+        def _brightness(self, c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+            return c[:, list(SCHEMA.blocks())[1].start].reshape(-1, *(1,) * (like.ndim - 1)) / 2
+
+    sized = replace(GEN, trained=Size(FILMS.space.shape).requires_grad_(False))
+    told = sk.shortcut(EYE, sized, FILMS, factor="diameter", levels=(3, 7))
+    ill = sk.shortcut(EYE, sized, FILMS.where("lesion == 'present'"), factor="diameter", levels=(3, 7))
+    assert told.rows["n"].item() == 60 and told.rows["effect"].item() == pytest.approx(ill.rows["effect"].item()) and told.verdict == "uses it"
+    with pytest.raises(sk.DataError, match="applies to 0 of the patients"):
+        sk.shortcut(EYE, sized, FILMS.where("lesion == 'absent'"), factor="diameter", levels=(3, 7))
+
+
+def test_with_the_truth_exact_rows_control_and_contributions_stand_beside():
+    chest = sk.ChestPhantom(size=32, confounding=0)
+    films = chest.cohort(110, seed=3)
+
+    class Left(torch.nn.Module):
+        """Reads the upper left corner, where the marker stands, and the whole film a little."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            bright = 8 * (x[:, :, :6, :6].flatten(1).mean(1) + 0.6) + 2 * x.flatten(1).mean(1)
+            return torch.stack([torch.zeros_like(bright), bright], 1)
+
+    eye, other = sk.Predictor.of(Left(), films.schema["effusion"], films), sk.Predictor.of(Bright(0.0), films.schema["effusion"], films)
+    told = explanation_audit(
+        eye, phantom_editor(films), films, factors=["marker", "site"], truth=chest, control=other, gate=sk.Gate(r2_delta=-9, leakage_sd=99), count=12,
+        judge=other, methods=["IntegratedGradients"],
+    )  # fmt: skip
+    exact = told.rows[(told.rows["twins"] == "exact") & (told.rows["classifier"] == "in question")].set_index("factor")
+    assert exact.loc["marker", "verdict"] == "uses it" and "marker" in told.uses() and exact.loc["marker", "effect"] > 0.1
+    edited = told.rows[(told.rows["twins"] == "edited") & (told.rows["factor"] == "marker") & (told.rows["classifier"] == "in question")]
+    assert edited["verdict"].item() == "does not", "this editor does nothing, and the exact twins have the last word"
+    assert told.rows.loc[told.rows["classifier"] == "control", "verdict"].eq("does not").all()
+    assert told.agreement is not None and set(told.agreement.rows["name"]) >= {"marker", "site", "IntegratedGradients"} and len(told.sections) == 4
+
+
+def phantom_editor(films: Cohort) -> sk.Generator:
+    """An editor of phantom films that changes nothing."""
+    return replace(exact_generator(films), trained=Still(films.space.shape).requires_grad_(False))
+
+
+class Still(Shift):
+    """Every edit leaves the image as it is."""
+
+    def _brightness(self, c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(like)
+
+
+def test_the_edited_and_the_exact_twins_are_of_the_same_patients():
+    start = inverted(GEN, FILMS[:12])
+    shows = showing(FILMS[:12], start, None)
+    rows = effects({"in question": EYE}, shows, "lesion", ("absent", "present"), "p_sex_M", margin=0.05, seed=0)
+    assert rows[0]["n"] == 12 and isinstance(pd.DataFrame(rows)["verdict"].item(), str)
 
 
 def test_inverted_images_are_edited_as_one_by_one():
@@ -86,3 +208,7 @@ def test_inverted_images_are_edited_as_one_by_one():
         assert np.array_equal(again.images.raw(), once.images.raw()) and again.table.equals(once.table)
     held = start.under(FILMS[:10].table)
     assert torch.equal(held, FILMS[:10].images.tensor())
+    some = start.only(np.array([7, 2]))
+    assert list(some.cohort.table["image_id"]) == [FILMS.table["image_id"][i] for i in (7, 2)]
+    apart, whole = (SCHEMA.do(one.cohort.table, {"lesion": "present"}) for one in (some, start))
+    assert torch.equal(some.under(apart)[1], start.under(whole)[2])

@@ -7,8 +7,9 @@ import torch
 from scipy.stats import spearmanr
 
 import synthkit as sk
+from synthkit.explanation.log_odds import LogOdds
 from synthkit.explanation.maps import POINTING, auprc, likeness, mass, pointing_game, rank_accuracy
-from synthkit.explanation.scorecard import BLIND, NO_BETTER, POINTS, Scorecard, scorecard
+from synthkit.explanation.scorecard import BLIND, NO_BETTER, POINTS, Scorecard, scorecard, shuffled
 from synthkit.explanation.shapley import AGREES, Agreement, agreement, shapley
 
 CHEST = sk.ChestPhantom(size=32)
@@ -70,16 +71,35 @@ def test_every_figure_has_its_interval_and_n(told):
     assert (told.rows["n"] == len(FILMS)).all() and told.figure().data and "no weights" in "\n".join(told.caveats())
 
 
-def test_a_map_that_stays_when_the_weights_are_drawn_anew_fails():
+def test_a_map_that_stays_when_the_weights_are_shuffled_fails():
     eye = sk.Predictor.of(Corner(weights=True), FILMS.schema["effusion"], FILMS)
     rows = scorecard(eye, FILMS, do=DO, relies_on="marker", truth=CHEST, methods=["IntegratedGradients"]).rows
-    assert rows["verdict"][0] == BLIND != POINTS and rows["like_randomised"][0] == pytest.approx(1)
+    assert rows["verdict"][0] == BLIND != POINTS and rows["like_shuffled"][0] == pytest.approx(1) and rows["over_shuffled"][0] == 0
+
+
+def test_a_method_passes_on_a_network_whose_weights_are_what_matters():
+    weighing = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 2))
+    with torch.no_grad():
+        weighing[1].weight.copy_(torch.stack([torch.zeros(1024), 20 * PLACE.flatten() / PLACE.sum()]))
+    eye = sk.Predictor.of(weighing, FILMS.schema["effusion"], FILMS)
+    row = scorecard(eye, FILMS, do=DO, relies_on="marker", truth=CHEST, methods=["IntegratedGradients"]).rows.iloc[0]
+    assert row["verdict"] == POINTS and row["over_shuffled_low"] > 0.3 and row["auprc"] > 0.99
+
+
+def test_shuffled_weights_are_the_same_numbers_in_other_places_and_the_classifier_keeps_its_own():
+    module = LogOdds(torch.nn.Linear(6, 2), slice(0, 2), 1)
+    kept = module.module.weight.clone()
+    other, again = shuffled(module, seed=1), shuffled(module, seed=1)
+    assert torch.equal(module.module.weight, kept) and torch.equal(other.module.weight, again.module.weight)
+    assert not torch.equal(other.module.weight, kept) and torch.equal(other.module.weight.flatten().sort().values, kept.flatten().sort().values)
 
 
 @pytest.mark.parametrize(("given", "error", "words"), [
     (dict(do={"marker": "absent"}), sk.SchemaError, "at least one factor more"), (dict(relies_on="sex"), sk.SchemaError, "must set 'sex'"),
     (dict(methods=["Guess"]), sk.AbilityError, "Guess"), (dict(patients=FILMS[:3]), sk.DataError, "10 are needed"),
     (dict(do={**DO, "ghost": 1}), sk.SchemaError, "ghost"), (dict(truth=None), sk.DataError, "phantom"),
+    (dict(methods="Saliency"), sk.AbilityError, "list of names"),
+    (dict(classifier=sk.Predictor.of(Corner(), FILMS.schema["effusion"], sk.ChestPhantom(size=64).cohort(1))), sk.DataError, "other images"),
 ])  # fmt: skip
 def test_what_cannot_be_scored_is_refused(given, error, words):
     with pytest.raises(error, match=words):
@@ -111,5 +131,5 @@ def test_contributions_name_what_the_classifier_relies_on_and_maps_agree(contrib
 
 @pytest.mark.parametrize("do", [{"marker": "absent"}, dict.fromkeys("abcdefg", 1)])
 def test_too_few_or_too_many_factors_are_refused(do):
-    with pytest.raises(sk.SchemaError, match="2 to 6"):
+    with pytest.raises(sk.SchemaError, match="2 to 6|unknown factor"):
         agreement(EYE, FILMS, do=do, truth=CHEST)

@@ -5,7 +5,8 @@ import torch
 from toys import SCHEMA, exact_generator, toy_cohort
 
 import synthkit as sk
-from synthkit.explanation.shortcut import DOES_NOT, UNDECIDED, USES, decided, shortcut
+from synthkit.explanation.effects import DOES_NOT, UNDECIDED, USES, decided
+from synthkit.explanation.shortcut import shortcut
 
 COHORT = toy_cohort(120, seed=8)
 GEN = exact_generator(COHORT)

@@ -79,6 +79,7 @@ def test_a_causal_model_moves_descendants_and_says_which():
     (dict(patient=FILMS[:2]), sk.DataError, "give one, such as patients"), (dict(patient=FILMS[:0]), sk.DataError, "empty"),
     (dict(patient=toy_cohort(1, size=(8, 8))), sk.DataError, "other images"), (dict(target="sex"), sk.SchemaError, "target='sex'"),
     (dict(classifier="effusion"), sk.DataError, "classifier"), (dict(scm="chest"), sk.DataError, "causal model"),
+    (dict(effect="totl"), sk.SchemaError, "direct"),
 ])  # fmt: skip
 def test_what_cannot_be_asked_is_refused(given, error, words):
     with pytest.raises(error, match=words):
@@ -109,6 +110,15 @@ def test_a_moved_control_asks_and_reset_takes_it_back(asked):
     assert controls.do() == {"age": 80.0} and moved == ["age"]
     controls.reset()
     assert controls.do() == {} and moved == ["age"]
+
+
+def test_an_unknown_quantity_can_be_set_to_the_middle_where_its_slider_stands():
+    blank = Cohort.of(ILL.images.raw(), ILL.table.assign(age=np.nan), schema=SCHEMA, space=ILL.space, provenance=ILL.provenance)
+    controls = Controls(inquiry(GEN, EYE, blank), lambda name: None)
+    assert "not known" in controls.widgets["age"].description and controls.do() == {}
+    controls.widgets["age"].value = 60.0
+    controls.widgets["age"].value = 50.0
+    assert controls.do() == {"age": 50.0}
 
 
 def test_what_hangs_on_another_factor_is_there_while_it_applies():
@@ -163,6 +173,31 @@ def test_an_error_while_answering_is_shown_in_the_view(view, monkeypatch):
     monkeypatch.setattr(view, "asked", type("Broken", (), {"ask": staticmethod(broken)})())
     view.controls.widgets["age"].value = 99.0
     assert view.wait() and 'role="alert"' in view._status.value and "no &lt;such&gt; picture" in view._status.value
+    assert "opacity:.2" in view.html() and "Nothing is set" not in view.html(), "an old picture does not stand for the new question"
+
+
+@pytest.mark.parametrize("order", ["keep, then move on", "move, then keep"])
+def test_a_case_is_kept_as_it_stood_and_the_view_goes_on(view, order):
+    slow, ask = threading.Event(), view.asked.ask
+    object.__setattr__(view.asked, "ask", lambda do: (slow.wait(10), ask(do))[1])
+    keep = next(button for button in view.widget.children[0].children[2].children if "Keep" in button.description)
+    view.controls.widgets["age"].value = 50.0
+    view.controls.widgets["lesion"].value = "absent"
+    keep.click()
+    if order == "keep, then move on":
+        view.controls.widgets["lesion"].value = "present"
+    slow.set()
+    assert view.wait() and len(view.kept) == 1 and view.kept[0].twin.do == {"age": 50.0, "lesion": "absent"}
+    assert view.answer.do == view.controls.do() and not view._wishes
+
+
+def test_what_a_causal_model_does_not_know_is_set_by_itself():
+    table = toy_cohort(300, seed=9).table.drop(columns="diameter")
+    scm = sk.CausalGraph(SCHEMA.only(["lesion", "age"]), {"age": ["lesion"]}).fit(table)
+    made = whatif(GEN, EYE, ILL, scm=scm, steps=None)
+    other = "F" if ILL.table["sex"].item() == "M" else "M"
+    assert made.asked.ask({"sex": other}).moved == () and made.asked._rows({"lesion": "absent", "sex": other})[0]["sex"].item() == other
+    assert made.keep({"sex": other, "lesion": "absent"}).twin.moved == made.asked.ask({"lesion": "absent"}).moved
 
 
 def test_a_volume_is_looked_at_slice_by_slice():
@@ -192,6 +227,24 @@ def test_only_the_newest_question_is_answered():
         worker.ask(job)
     go.set()
     assert worker.wait(10) and answered == [0, 3] and not worker.stale()
+
+
+def test_an_answer_that_fails_leaves_the_newest_question(caplog):
+    begun, go, answered = threading.Event(), threading.Event(), list[int]()
+
+    def answer(job, stale):
+        if job == 0:
+            begun.set()
+            go.wait(10)
+            raise ValueError("planted")
+        answered.append(job)
+
+    worker = Latest(answer)
+    worker.ask(0)
+    assert begun.wait(10)
+    worker.ask(1)
+    go.set()
+    assert worker.wait(10) and answered == [1] and "planted" in caplog.text
 
 
 def test_the_worker_ends_when_nothing_waits():

@@ -15,7 +15,7 @@ from synthkit.core.schema import Category
 from synthkit.errors import AbilityError, SchemaError
 from synthkit.explanation.counterfactual import Counterfactual
 from synthkit.explanation.log_odds import LogOdds, log_odds
-from synthkit.explanation.methods import BY_TWIN, METHODS, attributed, labelled, require_regions
+from synthkit.explanation.methods import BY_TWIN, attributed, labelled, require_methods, require_regions
 from synthkit.nets.predictor import output_slices
 from synthkit.tasks.predictor import Predictor
 
@@ -123,9 +123,7 @@ def explain(
     if not isinstance(classifier, Predictor) or not isinstance(twin, Counterfactual):
         raise AbilityError(f"explain takes a fitted classifier and a counterfactual, got {type(classifier).__name__} and {type(twin).__name__}")
     methods = (methods,) if isinstance(methods, str) else methods
-    unknown = [name for name in methods if name not in METHODS]
-    if unknown:
-        raise AbilityError(f"unknown attribution method {unknown[0]!r}; there are {', '.join(METHODS)}")
+    require_methods(methods)
     target, level, column = explained(classifier, target, level)
     regions = labelled(masks, twin.factual) if masks is not None else None
     require_regions(methods, regions)

@@ -9,14 +9,14 @@ import pandas as pd
 from synthkit.core.cohort import Cohort
 from synthkit.core.kinds import require_kind
 from synthkit.core.result import Section, Tabled
-from synthkit.errors import AbilityError, DataError, SchemaError
-from synthkit.explanation.attribution import explain, explained
+from synthkit.errors import AbilityError, DataError
+from synthkit.explanation.attribution import explain
 from synthkit.explanation.counterfactual import counterfactual
-from synthkit.explanation.edits import FEWEST
-from synthkit.explanation.effects import both_ways, edits_of
+from synthkit.explanation.effects import USES, checked_models, chosen_factors, effects, showing, where_it_applies
 from synthkit.explanation.gate import Gate
-from synthkit.explanation.shapley import agreement
-from synthkit.explanation.shortcut import MOST, USES, effects, showing
+from synthkit.explanation.methods import require_methods
+from synthkit.explanation.shapley import Agreement, agreement
+from synthkit.explanation.shortcut import MOST
 from synthkit.explanation.soundness import Soundness, soundness
 from synthkit.generators.editing import inverted
 from synthkit.generators.generator import Generator
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 NOT_ASSESSED = "not assessed"
 CASES, TOGETHER = 5, 64  # images of the cases, and of the comparison with exact contributions, at most
-JOINED = 4  # factors of the comparison with attribution maps, the strongest first
+JOINED = 4  # factors of that comparison, the strongest first
+ENOUGH = 20  # patients who differ in all of them
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,21 +38,23 @@ class ExplanationAudit(Tabled):
 
     Args:
         sound: the editor's own soundness, that the factors were admitted by.
-        parts: further sections: what attribution maps say beside exact contributions, and cases.
+        agreement: attribution maps beside exact contributions, where the truth is known.
+        cases: images of the strongest factor, with their attributions.
     """
 
     sound: Soundness | None = None
-    parts: tuple[Section, ...] = field(default_factory=tuple)
+    agreement: Agreement | None = None
+    cases: Section | None = field(default=None)
 
     @property
     def sections(self) -> list[Section]:
         """All of it, for `sk.Report(title, audit.sections)`."""
-        return [self, *([self.sound] if self.sound else []), *self.parts]
+        return [section for section in (self, self.sound, self.agreement, self.cases) if section is not None]
 
     def uses(self) -> list[str]:
-        """The factors that the classifier in question surely answers to."""
-        rows = self.rows[(self.rows["classifier"] == "in question") & (self.rows["verdict"] == USES)]
-        return list(dict.fromkeys(rows["factor"]))
+        """The factors that the classifier in question surely answers to, by the exact twins where there are some."""
+        last = self.rows[self.rows["classifier"] == "in question"].groupby("factor", sort=False).tail(1)
+        return last.loc[last["verdict"] == USES, "factor"].tolist()
 
     def figure(self) -> "Figure":
         """The effects with their intervals (red: no effect)."""
@@ -72,13 +75,13 @@ def explanation_audit(
 
     First the editor: edits of every factor, both ways, are scored as `sk.soundness` does, and a factor passes when both pass
     the gate. Then the effects: every factor that passed is set both ways on the same patients (a category's two levels,
-    a quantity's 10 % and 90 % quantiles), and `sk.shortcut` says whether the classifier uses it. Then, with the exact truth, whether
-    attribution maps agree with what the strongest factors contribute (`sk.agreement`). Then cases with their attributions.
+    a quantity's 10 % and 90 % quantiles), and the verdict is that of `sk.shortcut`. Then, with the exact truth, whether attribution
+    maps agree with what the strongest factors contribute (`sk.agreement`). Then cases with their attributions.
 
     Args:
-        patients: whom neither classifier nor generator nor judge learnt from; 100 or more decide most effects.
-        factors: to set; left out, all that the patients show in two values or more, but the target.
-        methods: of attribution, as for `sk.explain`; left out, all that the classifier allows.
+        patients: whom neither classifier nor generator nor judge learnt from; 100 or more decide most effects, and at most 256 are taken.
+        factors: to set; left out, all that always apply and vary among the patients, but the target and categories of more than two levels.
+        methods: of attribution, as for `sk.explain`; left out, all that the classifier allows are compared, and cases show IntegratedGradients.
         target, level: whose predicted chance is followed.
         truth: the phantom that drew the patients.
         judge: without the truth, a predictor of the factors that learnt from other patients: it examines the editor.
@@ -87,60 +90,64 @@ def explanation_audit(
         margin: change of the chance that would matter.
         count: images per edit that examine the editor.
     Raises:
-        AbilityError: no factor passes the gate: the editor cannot be trusted with this question.
+        AbilityError: no factor passes the gate: the editor cannot be trusted with this question. An unknown attribution method.
         LeakageError: a patient whom one of them learnt from.
-        DataError, SchemaError: as `sk.soundness` and `sk.shortcut`.
+        DataError, SchemaError: as `sk.soundness` and `sk.shortcut`; a factor that cannot be set both ways.
 
     Example:
         audit = sk.explanation_audit(clf, gen, patients, truth=chest, factors=["marker", "site", "sex"])
     """
-    require_kind("classifier", classifier, Predictor, "a fitted classifier, as sk.Classifier(...).fit(train) answers")
+    target, level, models = checked_models(classifier, control, truth, patients, target, level, margin)
     require_kind("generator", generator, Generator, "a fitted generator that can edit")
-    require_kind("patients", patients, Cohort, "a cohort, as sk.load(...) answers")
-    target, level, _ = explained(classifier, target, level)
-    for model in (classifier, control):
-        if model is not None:
-            model.require_unseen(patients)
-    values = both_ways(generator.schema, patients, factors, but=target)
-    if not values:
-        raise SchemaError(f"no factor to set: name factors= that editor and patients both know; the editor knows {', '.join(generator.schema.names)}")
-    sound = soundness(generator, patients, truth=truth, judge=judge, edits=edits_of(values), count=count, seed=seed)
-    faults = (gate or Gate()).faults(sound, list(values))
+    require_kind("gate", gate, (Gate, type(None)), "thresholds, such as sk.Gate(r2_delta=0.5)")
+    require_methods(methods)
+    generator.require_editable("edit")
+    values = chosen_factors(generator, patients, factors, but=target)
+    edits = [{name: value} for name, both in values.items() for value in both]
+    sound = soundness(generator, patients, truth=truth, judge=judge, edits=edits, count=count, seed=seed)
+    faults = (gate or Gate()).faults(sound, values)
     passed = {name: both for name, both in values.items() if not faults[name]}
     if not passed:
         first = next(iter(faults))
-        raise AbilityError(f"the editor fails its gate for every factor (first: {first}: {faults[first]}), so that its answers would say nothing of the "
-                           "classifier. A longer training or more images mend it; sk.soundness shows by how much, and gate= sets what it must reach.")  # fmt: skip
-    few, chance = patients[:MOST], f"p_{target}_{level}"
-    shows, found = showing(inverted(generator, few), truth), []
+        said = f"the editor fails its gate for every factor (first: {first}: {faults[first]}), so that its answers would say nothing of the classifier"
+        raise AbilityError(f"{said}. A longer training or more images mend it; sk.soundness shows by how much, and gate= sets what it must reach.")
+    few, rows = patients[:MOST], list[dict[str, object]]()
+    start = inverted(generator, few)
     for name, both in passed.items():
-        told = effects(classifier, control, shows, few, name, both, chance, margin=margin, seed=seed)
-        found += [{"factor": name, "from": both[0], "to": both[1], **row} for row in told]
-    left = [{"factor": name, "classifier": "in question", "twins": "edited", "verdict": f"{NOT_ASSESSED}: {why}"} for name, why in faults.items() if why]
-    rows = pd.DataFrame([*found, *left])
-    parts, notes = _parts(classifier, generator, patients, passed, rows, methods, target, level, truth, seed)
-    return ExplanationAudit(f"What does {target} = {level} hang on?", rows, (*_said(margin, faults, truth), *notes), sound, parts)
+        place = where_it_applies(name, few)
+        told = effects(models, showing(few[place], start.only(place), truth), name, both, f"p_{target}_{level}", margin=margin, seed=seed)
+        rows += [{"factor": name, "from": both[0], "to": both[1], **row} for row in told]
+    rows += [{"factor": name, "classifier": "in question", "twins": "edited", "verdict": f"{NOT_ASSESSED}: {why}"} for name, why in faults.items() if why]
+    frame = pd.DataFrame(rows)
+    strongest = _strongest(frame)
+    maps, notes = _maps(classifier, few, passed, strongest, truth, dict(methods=methods, target=target, level=level, seed=seed))
+    do, place = _joint(few, passed, strongest[:1])
+    chosen = [name for name in methods or () if name != "FeatureAblation"] or ["IntegratedGradients"]
+    cases = explain(classifier, counterfactual(generator, few[place[:CASES]], do), methods=chosen, target=target, level=level)
+    title = f"What does {target} = {level} hang on?"
+    return ExplanationAudit(title, frame, (*_said(margin, faults, truth), *notes), sound, maps, cases)
 
 
-def _parts(
-    classifier: Predictor, generator: Generator, patients: Cohort, passed: Mapping[str, tuple[object, object]], rows: pd.DataFrame,
-    methods: Sequence[str] | None, target: str, level: str, truth: Phantom | None, seed: int,
-) -> tuple[tuple[Section, ...], list[str]]:  # fmt: skip
-    """Attribution beside exact contributions where the truth is known, cases of the strongest factor, and what was left out."""
+def _strongest(rows: pd.DataFrame) -> list[str]:
+    """The factors by the size of their effect on the classifier in question, largest first."""
     own = rows[(rows["classifier"] == "in question") & rows["effect"].notna()]
-    strongest = own.assign(size=own["effect"].abs()).sort_values("size", ascending=False)["factor"].drop_duplicates().tolist()
-    parts, notes = list[Section](), list[str]()
-    do, rows_of = _joint(patients, passed, strongest)
-    if truth is not None and len(do) > 1:
-        try:
-            parts.append(agreement(classifier, patients[rows_of[:TOGETHER]], do=do, truth=truth, methods=methods, target=target, level=level, seed=seed))
-        except DataError as error:
-            notes.append(f"Maps were not compared with exact contributions: {error}.")
-    name = strongest[0]
-    do, rows_of = _joint(patients, passed, [name])
-    twin = counterfactual(generator, patients[rows_of[:CASES]], do)
-    shown = [one for one in methods or ("IntegratedGradients", "Occlusion") if one != "FeatureAblation"]
-    return (*parts, explain(classifier, twin, methods=shown, target=target, level=level)), notes
+    return own.assign(size=own["effect"].abs()).sort_values("size", ascending=False)["factor"].drop_duplicates().tolist()
+
+
+def _maps(
+    classifier: Predictor, patients: Cohort, passed: Mapping[str, tuple[object, object]], strongest: Sequence[str], truth: Phantom | None,
+    asked: Mapping[str, object],
+) -> tuple[Agreement | None, list[str]]:  # fmt: skip
+    """Attribution beside exact contributions, or why not."""
+    if truth is None:
+        return None, []
+    do, place = _joint(patients, passed, strongest)
+    if len(do) < 2:
+        return None, [f"Attribution maps were not compared with exact contributions: no two factors in which {ENOUGH} patients differ together."]
+    try:
+        return agreement(classifier, patients[place[:TOGETHER]], do=do, truth=truth, **asked), []  # type: ignore[arg-type]
+    except DataError as error:
+        return None, [f"Attribution maps were not compared with exact contributions: {error}."]
 
 
 def _joint(patients: Cohort, passed: Mapping[str, tuple[object, object]], names: Sequence[str]) -> tuple[dict[str, object], np.ndarray]:
@@ -149,9 +156,10 @@ def _joint(patients: Cohort, passed: Mapping[str, tuple[object, object]], names:
     together = np.ones(len(patients), bool)
     for name in names[:JOINED]:
         column = patients.table[name]
-        value, differ = max(((value, (column.notna() & column.ne(value)).to_numpy() & together) for value in passed[name]), key=lambda pair: int(pair[1].sum()))
-        if differ.sum() >= 2 * FEWEST or not do:
-            do[name], together = value, differ
+        differs = {value: (column.notna() & column.ne(value)).to_numpy() & together for value in passed[name]}
+        value = max(differs, key=lambda one: int(differs[one].sum()))
+        if differs[value].sum() >= ENOUGH or not do:
+            do[name], together = value, differs[value]
     return do, np.flatnonzero(together)
 
 

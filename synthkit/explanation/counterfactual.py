@@ -14,7 +14,7 @@ from synthkit.core.kinds import require_kind
 from synthkit.core.pixels import Pixels
 from synthkit.core.result import Section
 from synthkit.errors import DataError, SchemaError
-from synthkit.generators.editing import after, inverted
+from synthkit.generators.editing import Inverted, after, inverted
 from synthkit.generators.generator import Generator
 
 if TYPE_CHECKING:
@@ -118,8 +118,14 @@ def counterfactual(
     else:
         table, moved, assumed = followed(generator, cohort, do, scm, effect=effect, seed=seed)
         made_by |= {"effect": effect, "seed": seed}
-    start = inverted(generator, cohort)
-    edited = start.to(table, made_by)
+    return twin_of(inverted(generator, cohort), table, do, made_by, moved, assumed)
+
+
+def twin_of(
+    start: Inverted, table: pd.DataFrame, do: Mapping[str, Any], made_by: Mapping[str, Any], moved: tuple[str, ...], assumed: tuple[str, ...]
+) -> Counterfactual:  # fmt: skip
+    """Inverted images beside themselves under another table."""
+    edited, cohort = start.to(table, made_by), start.cohort
     raw = Cohort(Pixels([edited.space.to_raw(start.raw)], edited.space), cohort.table, cohort.schema, edited.provenance, cohort.notes)
     return Counterfactual(cohort, raw, edited, dict(do), moved, assumed)
 

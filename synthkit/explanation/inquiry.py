@@ -8,16 +8,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from synthkit.causal.counterfactual import EFFECTS
 from synthkit.causal.scm import SCM
 from synthkit.core.cohort import Cohort
 from synthkit.core.kinds import require_kind
 from synthkit.core.schema import Category, Factor
 from synthkit.errors import DataError, SchemaError
 from synthkit.explanation.attribution import Explanation, explain, explained
-from synthkit.explanation.counterfactual import counterfactual, followed, require_request
+from synthkit.explanation.counterfactual import followed, require_request, twin_of
 from synthkit.explanation.log_odds import LogOdds
-from synthkit.generators.editing import after
+from synthkit.generators.diffusion import Diffusion
+from synthkit.generators.editing import after, inverted
 from synthkit.generators.generator import Generator
+from synthkit.generators.latent import LatentDiffusion
 from synthkit.tasks.predictor import Predictor
 
 METHOD = "IntegratedGradients"
@@ -53,6 +56,7 @@ class Inquiry:
     """A generator, a classifier and one patient; made by `inquiry`.
 
     Args:
+        generator, live: as given, for cases that are kept, and with fewer steps, for answers.
         target, level: whose chance is followed.
         place: where the classifier's outputs carry it.
         latent, raw: of the patient's image, and its raw reconstruction, batches of one.
@@ -61,6 +65,7 @@ class Inquiry:
     """
 
     generator: Generator
+    live: Generator
     classifier: Predictor
     patient: Cohort
     target: str
@@ -112,17 +117,26 @@ class Inquiry:
             yield value, self._chance(self._twin(self._rows({**do, name: value})[0]))
 
     def case(self, do: Mapping[str, Any]) -> Explanation:
-        """The question as a section for a report, computed as `sk.counterfactual` and `sk.explain` do."""
-        twin = counterfactual(self.generator, self.patient, do, scm=self.scm, effect=self.effect)
+        """The question as a section for a report, by `sk.counterfactual` and `sk.explain` with the generator as it was given."""
+        table, moved, assumed = self._followed(do)
+        start = inverted(self.generator, self.patient)
+        made_by = {"do": {name: str(value) for name, value in do.items()}, **({"effect": self.effect} if self.scm is not None else {})}
+        twin = twin_of(start, table, do, made_by, moved, assumed)
         return explain(self.classifier, twin, methods=[METHOD], target=self.target, level=self.level)
 
     def _rows(self, do: Mapping[str, Any]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        if self.scm is None or not do:
-            return after(self.generator, self.patient, do), ()
-        return followed(self.generator, self.patient, do, self.scm, effect=self.effect)[:2]
+        return self._followed(do)[:2]
+
+    def _followed(self, do: Mapping[str, Any]) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:
+        """Rows, moved descendants and assumptions; factors that the causal model does not know are set by themselves."""
+        known = {name: value for name, value in do.items() if self.scm is not None and name in self.scm.graph.schema}
+        if self.scm is None or not known:
+            return after(self.generator, self.patient, do), (), ()
+        rows, moved, assumed = followed(self.generator, self.patient, known, self.scm, effect=self.effect)
+        return self.generator.schema.do(rows, {name: value for name, value in do.items() if name not in known}), moved, assumed
 
     def _twin(self, rows: pd.DataFrame) -> torch.Tensor:
-        there = _alone(self.generator, self.generator.trained.decode, self.latent, rows)
+        there = _alone(self.live, self.live.trained.decode, self.latent, rows)
         return (self.image + there[0] - self.raw[0]).clamp(-1, 1)
 
     def _attributed(self, twin: torch.Tensor) -> torch.Tensor:
@@ -139,27 +153,35 @@ class Inquiry:
 
 def inquiry(
     generator: Generator, classifier: Predictor, patient: Cohort, *, target: str | None = None, level: str | None = None, scm: SCM | None = None,
-    effect: str = "total",
+    effect: str = "total", steps: int | None = None,
 ) -> Inquiry:  # fmt: skip
     """Invert one image, ready to be asked.
+
+    Args:
+        steps: of a flow's solver for live answers, at most; None keeps the generator's own.
 
     Raises:
         DataError: not exactly one image, or images that generator or classifier do not take.
         AbilityError: a generator without an encoder.
-        SchemaError: unknown target or level; generator and cohort share no factor.
+        SchemaError: unknown target, level or effect; generator and cohort share no factor.
     """
     require_kind("classifier", classifier, Predictor, "a fitted classifier, as sk.Classifier(...).fit(train) answers")
     require_kind("scm", scm, (SCM, type(None)), "a causal model of the factors, such as chest.scm")
     require_request(generator, patient, {})
     if len(patient) != 1:
         raise DataError(f"patient: {len(patient)} images, and one is asked about; give one, such as patients[3]")
-    network = generator.require_editable("edit")
+    generator.require_editable("edit")
     generator.require_fit(patient)
+    if effect not in EFFECTS:
+        raise SchemaError(f"effect: {effect!r} is not one of {', '.join(EFFECTS)}")
     target, level, place = explained(classifier, target, level)
     before = classifier.predict(patient)[f"p_{target}_{level}"].item()
-    latent = _alone(generator, network.encode, patient.images.tensor(), patient.table)
-    raw = _alone(generator, network.decode, latent, patient.table)
-    made = Inquiry(generator, classifier, patient, target, level, place, latent, raw, before, scm, effect)
+    live = generator
+    if steps is not None and isinstance(generator.recipe, Diffusion | LatentDiffusion):
+        live = generator.using(steps=min(steps, generator.recipe.steps))
+    latent = _alone(live, live.require_editable("edit").encode, patient.images.tensor(), patient.table)
+    raw = _alone(live, live.trained.decode, latent, patient.table)
+    made = Inquiry(generator, live, classifier, patient, target, level, place, latent, raw, before, scm, effect)
     if not made.factors:
         raise SchemaError(f"the cohort has none of the generator's factors ({', '.join(generator.schema.names)}), so there is nothing to ask")
     return made

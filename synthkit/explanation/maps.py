@@ -3,8 +3,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from scipy import ndimage
-from sklearn.metrics import average_precision_score
 
 from synthkit.core.randomness import normal
 
@@ -35,6 +33,8 @@ def pointing_game(strength: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 def auprc(strength: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Average precision of the map as a detector of the region's pixels."""
+    from sklearn.metrics import average_precision_score
+
     return np.array([average_precision_score(inside, values) for values, inside in zip(strength, region)])
 
 
@@ -43,6 +43,8 @@ POINTING: Mapping[str, Pointing] = {"auprc": auprc, "mass": mass, "lift": lift, 
 
 def baselines(x: torch.Tensor, twin: torch.Tensor, *, names: list[str], seed: int) -> dict[str, torch.Tensor]:
     """Maps (N, C, [D,] H, W) that no classifier had a part in: noise, the edges of the image, and the plain change."""
+    from scipy import ndimage
+
     noise = normal(tuple(x.shape[1:]), seed=seed, identities=names, stream="map")
     slopes = [ndimage.sobel(x.numpy(), axis=axis) for axis in range(2, x.ndim)]
     return {"random": noise, "edges": torch.from_numpy(np.sqrt(sum(slope**2 for slope in slopes))), "the change itself": twin - x}
@@ -54,8 +56,10 @@ def strengths(found: torch.Tensor) -> np.ndarray:
 
 
 def likeness(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(N,) rank correlation of two maps of magnitudes (Spearman), pixel by pixel; 0 where one of them is flat."""
-    ranks = [np.argsort(np.argsort(part, 1, kind="stable"), 1, kind="stable").astype(float) for part in (one, other)]
-    first, second = (part - part.mean(1, keepdims=True) for part in ranks)
-    flat = (one.std(1) == 0) | (other.std(1) == 0)
-    return np.where(flat, 0.0, (first * second).sum(1) / np.sqrt((first**2).sum(1) * (second**2).sum(1)))
+    """(N,) rank correlation of two maps of magnitudes (Spearman), row by row; 0 where one of them is flat."""
+    from scipy.stats import rankdata
+
+    first, second = (rankdata(part, axis=1) for part in (one, other))
+    first, second = (part - part.mean(1, keepdims=True) for part in (first, second))
+    spread = np.sqrt((first**2).sum(1) * (second**2).sum(1))
+    return np.where(spread > 0, (first * second).sum(1) / np.maximum(spread, 1e-12), 0.0)

@@ -1,5 +1,5 @@
 """Attribution methods of Captum, each between an image and its twin."""
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -64,7 +64,12 @@ def _deep_lift(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, regions: 
     if not any(isinstance(part, ACTIVATIONS) for part in module.modules()):
         raise AbilityError("DeepLift needs activations that are modules with a rule of its own, such as nn.ReLU, and this classifier has none; "
                            "it would answer gradient times difference. Take IntegratedGradients.")  # fmt: skip
-    return DeepLift(module).attribute(x, baselines=twin, target=0)
+    try:
+        return DeepLift(module).attribute(x, baselines=twin, target=0)
+    except RuntimeError as error:
+        if "more than once" not in str(error):
+            raise
+        raise AbilityError("DeepLift needs every activation to be a module of its own, and this classifier uses one in several places") from error
 
 
 def _smooth_grad(module: nn.Module, x: torch.Tensor, twin: torch.Tensor, regions: torch.Tensor | None) -> torch.Tensor:
@@ -93,6 +98,7 @@ METHODS: Mapping[str, Attribute] = {
     "SmoothGrad": _smooth_grad, "InputXGradient": _input_x_gradient, "Occlusion": _occlusion, "FeatureAblation": _feature_ablation,
     "LayerGradCam": _grad_cam, "GuidedBackprop": _guided_backprop,
 }  # fmt: skip
+DRAWING = ("GradientShap", "SmoothGrad")  # those that draw at random
 BY_TWIN = ("IntegratedGradients", "GradientShap", "DeepLift", "Occlusion", "FeatureAblation")  # the twin is what they put in
 
 
@@ -104,11 +110,26 @@ def attributed(
     for start in range(0, len(x), BATCH):
         rows = slice(start, start + BATCH)
         chosen = None if regions is None else regions[rows].to(device)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            found = METHODS[name](module, x[rows].to(device).requires_grad_(), twin[rows].to(device), chosen)
+        inputs = module, x[rows].to(device).requires_grad_(), twin[rows].to(device), chosen
+        if name in DRAWING:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                found = METHODS[name](*inputs)
+        else:
+            found = METHODS[name](*inputs)
         parts.append(found.detach().float().cpu())
     return torch.cat(parts)
+
+
+def require_methods(methods: Sequence[str] | None) -> None:
+    """Raise AbilityError unless this is a list of methods that there are, or None."""
+    if methods is None:
+        return
+    if isinstance(methods, str) or not methods:
+        raise AbilityError(f"methods={methods!r}: give a list of names, such as ['IntegratedGradients', 'Occlusion']")
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise AbilityError(f"unknown attribution method {unknown[0]!r}; there are {', '.join(METHODS)}")
 
 
 def allowed(module: LogOdds, x: torch.Tensor, twin: torch.Tensor, regions: torch.Tensor, *, device: torch.device) -> list[str]:

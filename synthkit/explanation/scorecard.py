@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.intervals import bootstrap
-from synthkit.core.kinds import require_kind
+from synthkit.core.randomness import generator
 from synthkit.core.result import Tabled
-from synthkit.errors import AbilityError, DataError, SchemaError
-from synthkit.explanation.attribution import explained
+from synthkit.errors import DataError, SchemaError
 from synthkit.explanation.log_odds import LogOdds
-from synthkit.explanation.maps import POINTING, baselines, likeness, strengths
-from synthkit.explanation.methods import METHODS, allowed, attributed, labelled
+from synthkit.explanation.maps import POINTING, likeness
+from synthkit.explanation.study import FEWEST, MapStudy, checked_study, map_study
 from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
 
@@ -25,10 +22,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 HEADLINE = "auprc"
-FEWEST = 10
-TIMES = 500
-POINTS, NO_BETTER, BLIND = "points at it", "no better than a map that knows nothing", "hardly depends on the classifier"
-SAME = 0.9  # rank correlation with the map of a randomised classifier, from which on a map hardly depends on it
+POINTS, NO_BETTER, BLIND = "points at it", "no better than a map that knows nothing", "no better than with shuffled weights"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,7 +30,7 @@ class Scorecard(Tabled):
     """One row per method and baseline: how well its maps point at the region, with 95 % intervals, n, and a verdict."""
 
     def passing(self) -> list[str]:
-        """The methods that surely point better than every baseline, and that change when the classifier does."""
+        """The methods that surely point better than every baseline, and better than with shuffled weights."""
         return self.rows.loc[self.rows["verdict"] == POINTS, "method"].tolist()
 
     def figure(self) -> "Figure":
@@ -57,8 +51,8 @@ def scorecard(
 
     The twins differ in several factors at once, and the classifier relies on one: a method must tell that one's pixels from those
     that change beside it, so that taking the twin as baseline is not enough. It passes when its average precision surely
-    exceeds that of every map that knows nothing of the classifier (noise, edges, the change itself), and when its map changes once the
-    classifier's weights are drawn anew (Adebayo et al. 2018).
+    exceeds that of every map that knows nothing of the classifier (noise, edges, the change itself), and its own for
+    the classifier with shuffled weights (after Adebayo et al. 2018).
 
     Args:
         patients: films of the phantom; those that `relies_on` changes are taken.
@@ -67,94 +61,69 @@ def scorecard(
         truth: the phantom that drew the patients.
         methods: as for `sk.explain`; left out, all that the classifier allows.
         target, level: whose score is explained.
-        seed: of the noise map, of the randomised weights, and of the intervals.
+        seed: of the noise map, of the shuffling, and of the intervals.
     Raises:
         SchemaError: `do` lacks `relies_on` or a second factor; unknown factor, target or level.
-        DataError: fewer than 10 patients whom `relies_on` changes.
+        DataError: fewer than 10 patients whom `relies_on` changes; films of another size than the classifier's.
         AbilityError: an unknown method, or one that the classifier does not allow.
 
     Example:
         sk.scorecard(clf, films, do={"marker": "absent", "effusion": "absent"}, relies_on="marker", truth=chest)
     """
-    target, level, column = _checked(classifier, patients, do, relies_on, truth, methods, target, level)
-    region = truth.change_mask(patients, {relies_on: do[relies_on]})
-    changed = region.flatten(1).any(1).numpy()
-    if changed.sum() < FEWEST:
-        raise DataError(f"{relies_on} → {do[relies_on]} changes {int(changed.sum())} of {len(patients)} images, and {FEWEST} are needed; give more patients")
-    patients, region = patients[np.flatnonzero(changed)], region[torch.from_numpy(changed)].flatten(1).numpy()
-    twins = truth.counterfactual(patients, dict(do))
-    x, twin, names = patients.images.tensor(), twins.images.tensor(), patients.table["image_id"].astype(str).tolist()
-    module, device = LogOdds(classifier.module.eval(), *column), classifier.device
-    regions = labelled(truth.masks(patients), patients)
-    chosen = methods or allowed(module, x[:1], twin[:1], regions[:1], device=device)
-    maps = {name: strengths(attributed(name, module, x, twin, device=device, regions=regions)) for name in chosen}
-    plain = {name: strengths(found) for name, found in baselines(x, twin, names=names, seed=seed).items()}
-    other = randomised(module, seed=seed)
-    again = {name: strengths(attributed(name, other, x, twin, device=device, regions=regions)) for name in chosen} if other else {}
-    units = patients.table["patient_id"].to_numpy()
-    rows = [_row(name, found, region, plain, again.get(name), units, seed) for name, found in maps.items()]
-    rows += [{**_measured(found, region, units, seed), "method": name, "kind": "baseline", "verdict": ""} for name, found in plain.items()]
-    first = ["method", "kind", "verdict", "n", HEADLINE, f"{HEADLINE}_low", f"{HEADLINE}_high"]
-    frame = pd.DataFrame(rows)
-    frame = frame[[*first, *(name for name in frame.columns if name not in first)]]
+    target, level, place = checked_study(classifier, patients, do, truth, methods, target, level)
+    if relies_on not in do or len(do) < 2:
+        raise SchemaError(f"do={dict(do)!r} must set {relies_on!r}, on which the classifier relies, and at least one factor more, for the maps to tell apart")
+    mask = truth.change_mask(patients, {relies_on: do[relies_on]})
+    rows = mask.flatten(1).any(1).numpy().nonzero()[0]
+    if len(rows) < FEWEST:
+        raise DataError(f"{relies_on} → {do[relies_on]} changes {len(rows)} of {len(patients)} images, and {FEWEST} are needed; give more patients")
+    study, region = map_study(classifier, patients[rows], do, truth, place, methods, seed=seed), mask[torch.from_numpy(rows)].flatten(1).numpy()
+    plain, other = study.plain(), shuffled(study.module, seed=seed)
+    again = study.maps(other) if other is not None else {}
+    scored = [_row(study, name, found, region, plain, again.get(name)) for name, found in study.maps().items()]
+    scored += [{"method": name, "kind": "baseline", "verdict": "", **_measured(study, found, region)} for name, found in plain.items()]
     title = f"Which maps find {relies_on}, on which P({target} = {level}) rests, beside {', '.join(name for name in do if name != relies_on)}?"
-    return Scorecard(title, frame, _said(float(region.mean()), other is None))
+    return Scorecard(title, pd.DataFrame(scored), _said(float(region.mean()), weightless=other is None))
 
 
-def randomised(module: LogOdds, *, seed: int) -> LogOdds | None:
-    """A copy with all its weights drawn anew; None where the layers have no weights, or do not say how they are drawn."""
+def shuffled(module: LogOdds, *, seed: int) -> LogOdds | None:
+    """A copy whose weights have changed places within each of its tensors; None for one without weights."""
     other = deepcopy(module)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        drawn = [part.reset_parameters() is None for part in other.modules() if isinstance(part, nn.Module) and hasattr(part, "reset_parameters")]
-    return other if drawn else None
+    with torch.no_grad():
+        for name, weights in other.named_parameters():
+            order = generator(seed, "shuffled", name).permutation(weights.numel())
+            weights.copy_(weights.flatten()[torch.from_numpy(order).to(weights.device)].reshape(weights.shape))
+    return other if any(weights.numel() > 1 for weights in other.parameters()) else None
 
 
 def _row(
-    name: str, found: np.ndarray, region: np.ndarray, plain: Mapping[str, np.ndarray], again: np.ndarray | None, units: np.ndarray, seed: int
+    study: MapStudy, name: str, found: np.ndarray, region: np.ndarray, plain: Mapping[str, np.ndarray], again: np.ndarray | None
 ) -> dict[str, Any]:  # fmt: skip
     score = POINTING[HEADLINE]
-    own, others = score(found, region), {label: score(values, region) for label, values in plain.items()}
-    rival = max(others, key=lambda label: others[label].mean())
-    ahead = own - others[rival]
-    low, high = bootstrap(lambda rows: float(ahead[rows].mean()), units, times=TIMES, seed=seed)
-    alike = float(likeness(found, again).mean()) if again is not None else float("nan")
-    verdict = BLIND if alike > SAME else POINTS if low > 0 else NO_BETTER
-    compared = {"against": rival, "difference": float(ahead.mean()), "diff_low": low, "diff_high": high, "like_randomised": alike}
-    return {"method": name, "kind": "method", "verdict": verdict, **_measured(found, region, units, seed), **compared}
+    own = score(found, region)
+    ahead = {label: study.mean(own - score(values, region)) for label, values in plain.items()}
+    nearest = min(ahead, key=lambda label: ahead[label][1])
+    difference, low, high = ahead[nearest]
+    row = {"method": name, "kind": "method", "verdict": POINTS if low > 0 else NO_BETTER, **_measured(study, found, region)}
+    row |= {"against": nearest, "difference": difference, "diff_low": low, "diff_high": high}
+    if again is None:
+        return row
+    difference, low, high = study.mean(own - score(again, region))
+    row |= {"over_shuffled": difference, "over_shuffled_low": low, "over_shuffled_high": high, "like_shuffled": float(likeness(found, again).mean())}
+    return row if low > 0 or row["verdict"] == NO_BETTER else {**row, "verdict": BLIND}
 
 
-def _measured(found: np.ndarray, region: np.ndarray, units: np.ndarray, seed: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"n": len(np.unique(units))}
+def _measured(study: MapStudy, found: np.ndarray, region: np.ndarray) -> dict[str, Any]:
+    row: dict[str, Any] = {"n": len(np.unique(study.units))}
     for name, score in POINTING.items():
-        each = score(found, region)
-        row[name] = float(each.mean())
-        row[f"{name}_low"], row[f"{name}_high"] = bootstrap(lambda rows, each=each: float(each[rows].mean()), units, times=TIMES, seed=seed)
+        row[name], row[f"{name}_low"], row[f"{name}_high"] = study.mean(score(found, region))
     return row
 
 
-def _checked(
-    classifier: Predictor, patients: Cohort, do: Mapping[str, Any], relies_on: str, truth: Phantom, methods: Sequence[str] | None, target: str | None,
-    level: str | None,
-) -> tuple[str, str, tuple[slice, int]]:  # fmt: skip
-    require_kind("classifier", classifier, Predictor, "a fitted classifier, as sk.Classifier(...).fit(train) answers")
-    require_kind("patients", patients, Cohort, "films of the phantom, as a cohort")
-    require_kind("do", do, Mapping, 'what the twins differ in, such as {"marker": "absent", "effusion": "absent"}')
-    require_kind("truth", truth, Phantom, "the phantom that drew the patients")
-    if relies_on not in do or len(do) < 2:
-        raise SchemaError(f"do={dict(do)!r} must set {relies_on!r}, on which the classifier relies, and at least one factor more, for the maps to tell apart")
-    patients.schema.do(patients.table, do)
-    unknown = [name for name in methods or () if name not in METHODS]
-    if unknown:
-        raise AbilityError(f"unknown attribution method {unknown[0]!r}; there are {', '.join(METHODS)}")
-    classifier.require_unseen(patients)
-    return explained(classifier, target, level)
-
-
-def _said(area: float, weightless: bool) -> tuple[str, ...]:
-    said = [
+def _said(area: float, *, weightless: bool) -> tuple[str, ...]:
+    said = (
         f"The region holds {area:.1%} of the pixels on average: a map of noise reaches that AUPRC.",
         "The twins are exact, so that methods are scored and not an editor; the classifier's reliance is taken as known.",
         "A passing method passed here, on this classifier and this region: no promise for others.",
-    ]
-    return (*said, "This classifier has no weights to draw anew: whether maps depend on it is not assessed.") if weightless else tuple(said)
+    )
+    return (*said, "This classifier has no weights to shuffle: whether maps depend on it is not assessed.") if weightless else said

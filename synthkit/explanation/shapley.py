@@ -1,5 +1,5 @@
 """What each factor truly contributes to a classifier's answer, by exact counterfactuals, and whether attribution maps agree."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
@@ -10,14 +10,11 @@ import pandas as pd
 import torch
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.intervals import bootstrap
-from synthkit.core.kinds import require_kind
 from synthkit.core.result import Tabled
-from synthkit.errors import AbilityError, DataError, SchemaError
-from synthkit.explanation.attribution import explained
-from synthkit.explanation.log_odds import LogOdds, log_odds
-from synthkit.explanation.maps import baselines, strengths
-from synthkit.explanation.methods import METHODS, allowed, attributed, labelled
+from synthkit.errors import SchemaError
+from synthkit.explanation.log_odds import log_odds
+from synthkit.explanation.maps import likeness, mass
+from synthkit.explanation.study import MapStudy, checked_study, map_study
 from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
 
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 MOST = 6  # factors: twice as many pictures for each more
-FEWEST = 10
-TIMES = 500
 AGREES, NOT_SHOWN = "agrees", "not shown"
 
 
@@ -69,39 +64,26 @@ def agreement(
     Example:
         sk.agreement(clf, films, do={"effusion": "absent", "marker": "absent", "heart_ratio": 0.45}, truth=chest)
     """
-    target, level, column = _checked(classifier, patients, do, truth, methods, target, level)
-    masks = {name: truth.change_mask(patients, {name: value}) for name, value in do.items()}
-    every = torch.stack([mask.flatten(1).any(1) for mask in masks.values()]).all(0).numpy()
-    if every.sum() < FEWEST:
-        raise DataError(f"every factor of do changes only {int(every.sum())} of {len(patients)} images together, and {FEWEST} are needed; choose them with .where(...)")
-    patients, regions = patients[np.flatnonzero(every)], {name: mask[torch.from_numpy(every)].flatten(1).numpy() for name, mask in masks.items()}
+    target, level, place = checked_study(classifier, patients, do, truth, methods, target, level)
+    if not 2 <= len(do) <= MOST:
+        raise SchemaError(f"do sets {len(do)} factor(s): 2 to {MOST} are needed, and each more doubles the pictures")
+    masks = [truth.change_mask(patients, {name: value}).flatten(1) for name, value in do.items()]
+    rows = torch.stack([mask.any(1) for mask in masks]).all(0).numpy().nonzero()[0]
+    study, regions = map_study(classifier, patients[rows], do, truth, place, methods, seed=seed), [mask.numpy()[rows] for mask in masks]
 
     def score(part: Mapping[str, Any]) -> np.ndarray:
-        shown = truth.counterfactual(patients, dict(part)) if part else patients
-        return log_odds(classifier.outputs(shown.images.tensor()), *column)[:, 0].numpy().astype(float)
+        shown = truth.counterfactual(study.patients, dict(part)) if part else study.patients
+        return log_odds(classifier.outputs(shown.images.tensor()), *place)[:, 0].numpy().astype(float)
 
-    contributions = shapley(score, do)
-    x, twin = patients.images.tensor(), truth.counterfactual(patients, dict(do)).images.tensor()
-    module, device, organs = LogOdds(classifier.module.eval(), *column), classifier.device, labelled(truth.masks(patients), patients)
-    chosen = methods or allowed(module, x[:1], twin[:1], organs[:1], device=device)
-    found = {name: strengths(attributed(name, module, x, twin, device=device, regions=organs)) for name in chosen}
-    plain = {name: strengths(one) for name, one in baselines(x, twin, names=patients.table["image_id"].astype(str).tolist(), seed=seed).items()}
-    units = patients.table["patient_id"].to_numpy()
-    rows = [_mean("contribution (log-odds)", name, contributions[:, i], units, seed) for i, name in enumerate(do)]
-    alike = {name: _alike(one, list(regions.values()), np.abs(contributions)) for name, one in {**found, **plain}.items()}
-    best = max(plain, key=lambda name: alike[name].mean())
-    for name, each in alike.items():
-        row = _mean("rank correlation with it", name, each, units, seed)
-        ahead = each - alike[best]
-        row["ahead_low"], row["ahead_high"] = bootstrap(lambda chosen, ahead=ahead: float(ahead[chosen].mean()), units, times=TIMES, seed=seed)
-        row["against"] = best
-        row["verdict"] = "" if name in plain else AGREES if row["low"] > 0 and row["ahead_low"] > 0 else NOT_SHOWN
-        rows.append(row)
+    contributions, plain = shapley(score, do), study.plain()
+    alike = {name: _alike(one, regions, np.abs(contributions)) for name, one in {**study.maps(), **plain}.items()}
+    told = [_row(study, "contribution (log-odds)", name, contributions[:, i]) for i, name in enumerate(do)]
+    told += [_compared(study, name, each, {} if name in plain else {label: alike[label] for label in plain}) for name, each in alike.items()]
     title = f"Do maps agree with what {', '.join(do)} contribute to P({target} = {level})?"
-    return Agreement(title, pd.DataFrame(rows), _said(len(do)), contributions)
+    return Agreement(title, pd.DataFrame(told), _said(len(do)), contributions)
 
 
-def shapley(score: Any, do: Mapping[str, Any]) -> np.ndarray:
+def shapley(score: Callable[[Mapping[str, Any]], np.ndarray], do: Mapping[str, Any]) -> np.ndarray:
     """(N, factors) exact Shapley values of `score(none set) - score(all set)`, by all subsets; `score` takes a part of `do`."""
     names, count = list(do), len(do)
     worth = {part: score({name: do[name] for name in part}) for size in range(count + 1) for part in combinations(names, size)}
@@ -120,40 +102,28 @@ def shapley(score: Any, do: Mapping[str, Any]) -> np.ndarray:
 
 def _alike(strength: np.ndarray, regions: Sequence[np.ndarray], sizes: np.ndarray) -> np.ndarray:
     """(N,) Spearman over the factors of each image between the mass in the pixels of each and the size of its contribution."""
-    from scipy.stats import rankdata
-
-    total = np.maximum(strength.sum(1), 1e-12)
-    shares = np.stack([(strength * region).sum(1) / total for region in regions], 1)
-    first, second = (rankdata(part, axis=1) for part in (shares, sizes))
-    first, second = (part - part.mean(1, keepdims=True) for part in (first, second))
-    spread = np.sqrt((first**2).sum(1) * (second**2).sum(1))
-    return np.where(spread > 0, (first * second).sum(1) / np.maximum(spread, 1e-12), 0.0)
+    return likeness(np.stack([mass(strength, region) for region in regions], 1), sizes)
 
 
-def _mean(part: str, name: str, each: np.ndarray, units: np.ndarray, seed: int) -> dict[str, Any]:
-    low, high = bootstrap(lambda rows: float(each[rows].mean()), units, times=TIMES, seed=seed)
-    return {"part": part, "name": name, "value": float(each.mean()), "low": low, "high": high, "n": len(np.unique(units))}
+def _row(study: MapStudy, part: str, name: str, each: np.ndarray) -> dict[str, Any]:
+    value, low, high = study.mean(each)
+    return {"part": part, "name": name, "value": value, "low": low, "high": high, "n": len(np.unique(study.units))}
 
 
-def _checked(
-    classifier: Predictor, patients: Cohort, do: Mapping[str, Any], truth: Phantom, methods: Sequence[str] | None, target: str | None, level: str | None
-) -> tuple[str, str, tuple[slice, int]]:  # fmt: skip
-    require_kind("classifier", classifier, Predictor, "a fitted classifier, as sk.Classifier(...).fit(train) answers")
-    require_kind("patients", patients, Cohort, "films of the phantom, as a cohort")
-    require_kind("do", do, Mapping, 'factors and the values of the twin, such as {"marker": "absent", "effusion": "absent"}')
-    require_kind("truth", truth, Phantom, "the phantom that drew the patients")
-    if not 2 <= len(do) <= MOST:
-        raise SchemaError(f"do sets {len(do)} factor(s): 2 to {MOST} are needed, and each more doubles the pictures")
-    patients.schema.do(patients.table, do)
-    unknown = [name for name in methods or () if name not in METHODS]
-    if unknown:
-        raise AbilityError(f"unknown attribution method {unknown[0]!r}; there are {', '.join(METHODS)}")
-    classifier.require_unseen(patients)
-    return explained(classifier, target, level)
+def _compared(study: MapStudy, name: str, each: np.ndarray, plain: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """A row of a map, with how far it is ahead of the nearest map that knows nothing; that one has none to be compared with."""
+    row = {**_row(study, "rank correlation with it", name, each), "verdict": ""}
+    if not plain:
+        return row
+    ahead = {label: study.mean(each - other) for label, other in plain.items()}
+    nearest = min(ahead, key=lambda label: ahead[label][1])
+    row |= {"against": nearest, "ahead_low": ahead[nearest][1], "ahead_high": ahead[nearest][2]}
+    return {**row, "verdict": AGREES if row["low"] > 0 and row["ahead_low"] > 0 else NOT_SHOWN}
 
 
 def _said(count: int) -> tuple[str, ...]:
     return (
-        f"Contributions are Shapley values over all {2**count} subsets of the factors, each picture drawn by the phantom; they add up to the log-odds that the twin loses.",
+        f"Contributions are Shapley values over all {2**count} subsets of the factors, each picture drawn by the phantom; "
+        "they add up to the log-odds that the twin loses.",
         "Pixels that two factors change count for both, and a method is judged on the order of a few factors only: read n and the intervals.",
     )

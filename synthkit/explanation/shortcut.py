@@ -1,19 +1,17 @@
 """Does a classifier use a shortcut? The effect of setting the suspect on its answer, held against a margin that matters."""
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.intervals import bootstrap
-from synthkit.core.kinds import require_kind, require_number
+from synthkit.core.kinds import require_kind
 from synthkit.core.result import Tabled
 from synthkit.core.schema import Category
 from synthkit.errors import DataError, SchemaError
-from synthkit.explanation.attribution import explained
-from synthkit.generators.editing import Inverted, inverted
+from synthkit.explanation.effects import checked_models, effects, showing, where_it_applies
+from synthkit.generators.editing import after, inverted
 from synthkit.generators.generator import Generator
 from synthkit.phantoms.phantom import Phantom
 from synthkit.tasks.predictor import Predictor
@@ -21,11 +19,8 @@ from synthkit.tasks.predictor import Predictor
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-Show = Callable[[Cohort, Mapping[str, object]], Cohort]
-USES, DOES_NOT, UNDECIDED = "uses it", "does not", "undecided"
 ENOUGH = 100  # patients, below which the answer is rarely decided
 MOST = 256
-TIMES = 1000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -78,65 +73,22 @@ def shortcut(
     Example:
         sk.shortcut(clf, gen, test, factor="marker", target="effusion", truth=chest)
     """
-    target, level, both = _checked(classifier, editor, patients, factor, levels, target, level, margin, truth, control)
-    few = patients[:MOST]
-    shows = showing(editor and inverted(editor, few), truth)
-    rows = effects(classifier, control, shows, few, factor, both, f"p_{target}_{level}", margin=margin, seed=seed)
+    target, level, both, models = _checked(classifier, editor, patients, factor, levels, target, level, margin, truth, control)
+    few = patients[where_it_applies(factor, patients)[:MOST]]
+    shows = showing(few, editor and inverted(editor, few), truth)
+    rows = effects(models, shows, factor, both, f"p_{target}_{level}", margin=margin, seed=seed)
     title = f"Does {target} = {level} hang on {factor}, {both[0]} or {both[1]}?"
     return Shortcut(title, pd.DataFrame(rows), _said(few, margin, editor, truth, control), margin=margin)
-
-
-def showing(start: Inverted | None, truth: Phantom | None) -> dict[str, Show]:
-    """The ways to see patients with a factor set: by edits of their inverted images, and exactly."""
-    shows: dict[str, Show] = {}
-    if start is not None:
-        shows["edited"] = lambda patients, do: start.edit(do)
-    if truth is not None:
-        shows["exact"] = truth.counterfactual
-    return shows
-
-
-def effects(
-    classifier: Predictor, control: Predictor | None, shows: Mapping[str, Show], patients: Cohort, factor: str, both: Sequence[object], chance: str, *,
-    margin: float, seed: int,
-) -> list[dict[str, object]]:  # fmt: skip
-    """One row per way of showing the patients and classifier: how much its chance moves from the first value to the second."""
-    rows: list[dict[str, object]] = []
-    for name, show in shows.items():
-        twins = [show(patients, {factor: value}) for value in both]
-        for who, model in (("control", control), ("in question", classifier)):
-            if model is not None:
-                rows.append({"classifier": who, "twins": name, **_effect(model, twins, chance, patients, margin, seed)})
-    return rows
-
-
-def decided(low: float, high: float, margin: float) -> str:
-    """What an interval of an effect says, given the margin that matters."""
-    if low > margin or high < -margin:
-        return USES
-    return DOES_NOT if -margin <= low and high <= margin else UNDECIDED
-
-
-def _effect(model: Predictor, twins: Sequence[Cohort], name: str, patients: Cohort, margin: float, seed: int) -> dict[str, object]:
-    first, second = (model.predict(twin)[name].to_numpy() for twin in twins)
-    change, units = second - first, patients.table["patient_id"].to_numpy()
-    low, high = bootstrap(lambda rows: float(change[rows].mean()), units, times=TIMES, seed=seed)
-    return {"effect": float(change.mean()), "low": low, "high": high, "n": len(np.unique(units)), "margin": margin, "verdict": decided(low, high, margin)}
 
 
 def _checked(
     classifier: Predictor, editor: Generator | None, patients: Cohort, factor: str, levels: Sequence[object] | None, target: str | None, level: str | None,
     margin: float, truth: Phantom | None, control: Predictor | None,
-) -> tuple[str, str, tuple[object, object]]:  # fmt: skip
-    require_kind("classifier", classifier, Predictor, "a fitted classifier, as sk.Classifier(...).fit(train) answers")
+) -> tuple[str, str, tuple[object, object], dict[str, Predictor]]:  # fmt: skip
+    target, level, models = checked_models(classifier, control, truth, patients, target, level, margin)
     require_kind("editor", editor, (Generator, type(None)), "a fitted generator that can edit, or None with truth=")
-    require_kind("patients", patients, Cohort, "a cohort, as sk.load(...) answers")
-    require_number("margin", margin, "a change of the chance that would matter, between 0 and 1")
     if editor is None and truth is None:
         raise DataError("shortcut needs an editor, or truth=, the phantom that drew the patients")
-    if not 0 < margin < 1 or patients.table["patient_id"].nunique() < 10:
-        raise DataError(f"margin={margin}, {patients.table['patient_id'].nunique()} patients: a margin between 0 and 1 and 10 patients or more are needed")
-    target, level, _ = explained(classifier, target, level)
     if factor == target:
         raise SchemaError(f"factor: {factor} is what the classifier predicts; name the suspect, such as a marker")
     suspect = patients.schema[factor]
@@ -145,14 +97,10 @@ def _checked(
     if levels is None or isinstance(levels, str) or len(levels) != 2 or levels[0] == levels[1]:
         raise SchemaError(f"levels={levels!r}: give the two values that {factor} is to be set to")
     suspect.check(pd.Series(list(levels), dtype=object))
-    for one in (classifier, control, editor):
-        if one is not None:
-            one.require_unseen(patients)
-    if control is not None:
-        explained(control, target, level)
     if editor is not None:
-        editor.edit(patients[:1], {factor: levels[0]})
-    return target, level, (levels[0], levels[1])
+        editor.require_unseen(patients)
+        after(editor, patients[:1], {factor: levels[0]})
+    return target, level, (levels[0], levels[1]), models
 
 
 def _said(patients: Cohort, margin: float, editor: Generator | None, truth: Phantom | None, control: Predictor | None) -> tuple[str, ...]:

@@ -45,7 +45,9 @@ class Inverted:
 
     def under(self, table: pd.DataFrame) -> torch.Tensor:
         """The images under the factors of another table, a row per image: x + D(z, c*) - D(z, c), not clipped; themselves where no factor differs."""
-        wanted = _rows(self.generator, self.cohort, table)
+        return self._under(_rows(self.generator, self.cohort, table))
+
+    def _under(self, wanted: pd.DataFrame) -> torch.Tensor:
         differs = (self.generator.code(wanted) != self.generator.code(self.cohort.table)).any(1)
         images = self.images.clone()
         if differs.any():
@@ -59,9 +61,13 @@ class Inverted:
         Args:
             made_by: what led to the table, for the lineage.
         """
-        space = self.generator.space.sixteen_bit()
-        pixels = Pixels([space.to_raw(self.under(table))], space)
-        return edited_cohort(self.generator, self.cohort, pixels, _rows(self.generator, self.cohort, table), self.raw, made_by)
+        space, wanted = self.generator.space.sixteen_bit(), _rows(self.generator, self.cohort, table)
+        return edited_cohort(self.generator, self.cohort, Pixels([space.to_raw(self._under(wanted))], space), wanted, self.raw, made_by)
+
+    def only(self, rows: np.ndarray) -> "Inverted":
+        """Some of the images, by row number."""
+        place = torch.from_numpy(rows)
+        return Inverted(self.generator, self.cohort[rows], self.images[place], self.latent[place], self.raw[place])
 
     def edit(self, do: Mapping[str, Any]) -> Cohort:
         """The edited cohort with factors set and the others held."""

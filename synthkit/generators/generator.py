@@ -259,8 +259,9 @@ class Generator:
             AbilityError: the family has no encoder.
             SchemaError: unknown factor or impossible value in `do`.
         """
-        from synthkit.generators.editing import inverted
+        from synthkit.generators.editing import after, inverted
 
+        after(self, cohort, do)  # what cannot be set is refused before anything is computed
         return inverted(self, cohort).edit(do)
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:

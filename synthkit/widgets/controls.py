@@ -3,6 +3,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 from ipywidgets import Dropdown, FloatSlider
 
 from synthkit.core.schema import Category, Factor, Quantity
@@ -21,7 +22,7 @@ class Controls:
     """
 
     def __init__(self, asked: Inquiry, changed: Callable[[str], None]):
-        self._asked, self._changed, self._quiet = asked, changed, False
+        self._asked, self._changed, self._quiet, self._touched = asked, changed, False, set[str]()
         self._own = {factor.name: start(factor, asked.value(factor.name)) for factor in asked.factors}
         self.widgets = {factor.name: control(factor, asked.value(factor.name)) for factor in asked.factors}
         for name, widget in self.widgets.items():
@@ -30,14 +31,12 @@ class Controls:
 
     def do(self) -> dict[str, Any]:
         """The factors that stand elsewhere than the patient's own, where they apply."""
-        found = {}
-        for factor in self._asked.factors:
-            widget, own = self.widgets[factor.name], self._own[factor.name]
-            # A slider holds the patient's value to its own step only: nearer than that nobody has moved it.
-            moved = widget.value != own if isinstance(factor, Category) else abs(widget.value - own) > widget.step / 2
-            if moved and widget.value is not None and not widget.disabled:
-                found[factor.name] = widget.value
-        return found
+        there = [factor for factor in self._asked.factors if factor.name in self._touched and self.applies(factor.name)]
+        return {factor.name: self.widgets[factor.name].value for factor in there if self._moved_away(factor)}
+
+    def applies(self, name: str) -> bool:
+        """Whether a factor applies as the controls stand."""
+        return not self.widgets[name].disabled
 
     def reset(self) -> None:
         """Every control back to the patient's own value."""
@@ -45,19 +44,29 @@ class Controls:
         for name, own in self._own.items():
             self.widgets[name].value = own
         self._quiet = False
+        self._touched.clear()
         self._enable()
+
+    def _moved_away(self, factor: Factor) -> bool:
+        """Whether a control stands elsewhere than the patient; a slider holds the patient's value to its own step only."""
+        value, own = self.widgets[factor.name].value, self._asked.value(factor.name)
+        if value is None or own is None or isinstance(factor, Category):
+            return value is not None and value != own
+        return abs(value - self._own[factor.name]) > self.widgets[factor.name].step / 2
 
     def _moved(self, name: str) -> None:
         if not self._quiet:
+            self._touched.add(name)
             self._enable()
             self._changed(name)
 
     def _enable(self) -> None:
         """A factor that hangs on another one is there to be moved while it applies."""
+        categories = [factor.name for factor in self._asked.factors if isinstance(factor, Category)]
+        now = pd.DataFrame({name: [self.widgets[name].value] for name in categories}, dtype=object)
         for factor in self._asked.factors:
-            parents = [(self.widgets[name], level) for name, level in factor.when.items() if name in self.widgets]
             widget = self.widgets[factor.name]
-            widget.disabled = any(parent.value != level for parent, level in parents)
+            widget.disabled = not self._asked.generator.schema.applies(factor, now).all()
             widget.layout.display = "none" if widget.disabled else ""
 
 

@@ -1,4 +1,5 @@
 """A worker for live answers: the newest question is answered, those that it overtook are dropped."""
+import logging
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -45,8 +46,5 @@ class Latest(Generic[Job]):
                     return
             try:
                 self._answer(job, self.stale)  # type: ignore[arg-type]
-            except BaseException:
-                with self._changed:
-                    self._busy, self._waiting = False, _NOTHING
-                    self._changed.notify_all()
-                raise
+            except Exception:  # the newest question is answered all the same
+                logging.getLogger("synthkit").exception("a question could not be answered")

@@ -1,7 +1,9 @@
 """What if? Move a factor of one patient, and see the twin, the classifier's answer and its reasons follow."""
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from html import escape
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ipywidgets import HTML, Button, HBox, IntSlider, VBox
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import FigureWidget
 
 LIVE_STEPS = 6
-KEEP = "keep"
 
 
 class WhatIf:
@@ -36,21 +37,22 @@ class WhatIf:
 
     def __init__(self, asked: Inquiry):
         self.asked, self.answer, self.kept = asked, asked.ask({}), list[Explanation]()
+        self._wishes, self._factor, self._drawing = deque[dict[str, Any]](), asked.factors[0].name, Lock()
         self.controls, self._scales, self._worker = Controls(asked, self._ask), Scales(), Latest(self._work)
-        self._factor, depth = asked.factors[0].name, asked.image.shape[1] if asked.image.ndim == 4 else 0
+        depth = asked.image.shape[1] if asked.image.ndim == 4 else 0
         self._place = IntSlider(value=depth // 2, min=0, max=max(depth - 1, 1), description="slice", layout={"display": "" if depth else "none"})
         self._place.observe(lambda change: self._draw(), "value")
         self._pictures, self._words, self._status = HTML(), HTML(), HTML()
         self._curve = _curve(asked)
         keep, back = (Button(description=words, icon=icon, layout={"width": "auto"}) for words, icon in (("Keep for the report", "plus"), ("Reset", "undo")))
-        keep.on_click(lambda button: self._worker.ask(KEEP))
+        keep.on_click(lambda button: self._wish())
         back.on_click(lambda button: self._reset())
         factors = VBox([*self.controls.widgets.values()], layout={"max_height": "430px", "overflow": "hidden auto"})
         left = VBox([factors, self._place, HBox([keep, back])], layout={"width": "370px", "min_width": "300px"})
         right = VBox([self._pictures, self._words, self._curve, self._status], layout={"flex": "1 1 0", "min_width": "0"})
         self.widget = HBox([left, right])
         self._draw()
-        self._worker.ask(self._factor)
+        self._ask(self._factor)
 
     def keep(self, do: Mapping[str, Any] | None = None) -> Explanation:
         """The case of a question (of the controls, when left out) as a section, added to `kept`.
@@ -73,40 +75,50 @@ class WhatIf:
         return f"{self._pictures.value}{self._words.value}"
 
     def _ask(self, name: str) -> None:
+        """A factor was moved: the controls are read when the worker comes to it."""
+        self._factor = name
         self._worker.ask(name)
+
+    def _wish(self) -> None:
+        """Keep the case as the controls stand now, whatever is moved meanwhile."""
+        self._wishes.append(self.controls.do())
+        self._worker.ask(self._factor)
 
     def _reset(self) -> None:
         self.controls.reset()
-        self._worker.ask(self._factor)
+        self._ask(self._factor)
 
-    def _work(self, job: str, stale: Callable[[], bool]) -> None:
-        """Answer for the controls as they stand now; `job` is the factor that was moved, or the wish to keep."""
+    def _work(self, name: str, stale: Callable[[], bool]) -> None:
+        """Keep what is to be kept, then answer for the controls as they stand."""
         try:
-            if job == KEEP:
-                self._status.value = f"Kept: {escape(self.keep().title)} ({len(self.kept)} in <code>.kept</code>)."
-                return
+            kept = [self.keep(self._wishes.popleft()).title for _ in range(len(self._wishes))]
             started, do = time.perf_counter(), self.controls.do()
             answer = self.asked.ask(do)
             if stale():
                 return
-            self._factor, self.answer = job, answer
+            self.answer = answer
             self._draw()
-            parts = " · ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in answer.seconds.items())
-            self._status.value = f"{parts} · all {1000 * (time.perf_counter() - started):.0f} ms"
-            self._follow(job, do, stale)
+            parts = " · ".join(f"{part} {1000 * seconds:.0f} ms" for part, seconds in answer.seconds.items())
+            took = f"{parts} · all {1000 * (time.perf_counter() - started):.0f} ms"
+            self._status.value = f"Kept: {escape(kept[-1])} ({len(self.kept)} in <code>.kept</code>)." if kept else took
+            self._follow(name, do, stale)
         except Exception as error:  # a thread has no cell to show it under
+            with self._drawing:
+                self._pictures.value, self._words.value = f'<div style="opacity:.2">{self._pictures.value}</div>', ""
             self._status.value = f'<span role="alert" style="color:#b2182b"><b>{type(error).__name__}</b>: {escape(str(error))}</span>'
 
     def _draw(self) -> None:
-        self._scales.widen(self.answer)
-        place = self._place.value if self.asked.image.ndim == 4 else None
-        self._pictures.value = pictures(self.asked, self.answer, self._scales, place=place)
-        self._words.value = f'<div style="font-size:13px" aria-live="polite">{escape(spoken(self.asked, self.answer))}</div>'
+        with self._drawing:
+            answer = self.answer
+            self._scales.widen(answer)
+            place = self._place.value if self.asked.image.ndim == 4 else None
+            self._pictures.value = pictures(self.asked, answer, self._scales, place=place)
+            self._words.value = f'<div style="font-size:13px" aria-live="polite">{escape(spoken(self.asked, answer))}</div>'
 
     def _follow(self, name: str, do: Mapping[str, Any], stale: Callable[[], bool]) -> None:
         """The chance over the whole range of the factor that was moved; broken off when a newer question waits."""
         points = []
-        for point in self.asked.dose(name, do):
+        for point in self.asked.dose(name, do) if self.controls.applies(name) else ():
             if stale():
                 return
             points.append(point)
@@ -152,7 +164,7 @@ def whatif(
         patient: one image, such as `patients[3]`.
         target, level: whose predicted chance is followed; the classifier's only category and its last level.
         scm, effect: a causal model that moves descendants, as for `sk.counterfactual`.
-        steps: of a flow's solver, fewer than usual so that pictures follow the hand; None keeps the generator's own.
+        steps: of a flow's solver, at most, so that pictures follow the hand; None keeps the generator's own. Cases that are kept have its own.
     Raises:
         DataError: not exactly one image, or one of another size.
         AbilityError: a generator without an encoder.
@@ -161,5 +173,4 @@ def whatif(
     Example:
         view = sk.whatif(gen, clf, patients[3])
     """
-    quick = generator.using(steps=steps) if steps is not None and isinstance(generator, Generator) and "steps" in generator.recipe.sampling else generator
-    return WhatIf(inquiry(quick, classifier, patient, target=target, level=level, scm=scm, effect=effect))
+    return WhatIf(inquiry(generator, classifier, patient, target=target, level=level, scm=scm, effect=effect, steps=steps))

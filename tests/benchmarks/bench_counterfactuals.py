@@ -63,11 +63,13 @@ def main() -> None:
     options.add_argument("--steps", type=int, help="of the solver; the generator's own when left out")
     options.add_argument("--train", type=int, help="steps; a generator is trained first, in place of --name")
     options.add_argument("--films", type=int, default=16_384, help="with --train")
-    options.add_argument("--hide", help="with --train: a factor that the generator is not told")
+    hidden = [name for name in TARGETS if name not in ("lesion", "effusion")]
+    options.add_argument("--hide", choices=hidden, help="with --train: a factor that the generator is not told")
     options.add_argument("--record", action="store_true")
     args = options.parse_args()
     if args.train:
-        generator, args.name = taught(args.train, args.films, args.hide), f"trained-{args.train}-steps-{args.films}" + (f"-without-{args.hide}" if args.hide else "")
+        generator = taught(args.train, args.films, args.hide)
+        args.name = f"trained-{args.train}-steps-{args.films}" + (f"-without-{args.hide}" if args.hide else "")
     else:
         generator = sk.Generator.load(args.name) if Path(args.name).is_dir() else sk.Generator.pretrained(args.name)
     generator = generator.using(steps=args.steps) if args.steps else generator
@@ -83,10 +85,11 @@ def main() -> None:
     lungs, marker = locked(generator, chest, subjects, args.count), appearing(generator, subjects, judge, args.count)
     print(pd.DataFrame(lungs).round(3).to_string(), marker, *told.caveats(), sep="\n")
     if args.record:
+        training = {name: generator.card.training[name] for name in ("budget", "images seen")}
         about = {"date": f"{date.today()}", "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-                 "generator": generator.card.name, "training": {name: generator.card.training[name] for name in ("budget", "images seen")},
-                 "films": generator.card.trained_on["images"], "hidden": args.hide, "steps": generator.recipe.steps, "rows": frame.round(5).to_dict("records"), "locked": lungs,
-                 "marker appears": marker, "notes": told.caveats()}  # fmt: skip
+                 "generator": generator.card.name, "training": training, "films": generator.card.trained_on["images"], "hidden": args.hide,
+                 "steps": generator.recipe.steps, "rows": frame.round(5).to_dict("records"), "locked": lungs, "marker appears": marker,
+                 "notes": told.caveats()}  # fmt: skip
         place = Path(__file__).parent / "results" / f"counterfactuals-{Path(args.name).name}.json"
         place.write_text(json.dumps(about, indent=1, default=str) + "\n")
 

@@ -11,21 +11,22 @@ the shipped generator's edits and exactly.
 """
 import argparse
 import json
+import platform
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
 import synthkit as sk
-from synthkit.explanation.shortcut import effects, showing
+from synthkit.explanation.effects import effects, showing
 from synthkit.generators.editing import inverted
 
 CHEST = sk.ChestPhantom(64)
 CONFOUNDING = {"marker only": 0.0, "confounded": 0.2, "control": 0.0}
 DO = {"marker": "absent", "effusion": "absent", "heart_ratio": 0.45}
 CHANCE = "p_effusion_present"
+DEVICE = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
 
 
 def films(kind: str, count: int, *, seed: int) -> sk.Cohort:
@@ -60,12 +61,12 @@ def main() -> None:
     args = options.parse_args()
     count, steps = (64, 4) if args.smoke else (2000, args.steps)
     patients = CHEST.cohort(16 if args.smoke else args.patients, seed=55_000)
-    shows = showing(inverted(sk.Generator.pretrained("chest-phantom-64"), patients), CHEST)
+    shows = showing(patients, inverted(sk.Generator.pretrained("chest-phantom-64"), patients), CHEST)
     rows, last = [], {}
     for seed in range(args.seeds):
         for kind in CONFOUNDING:
             last[kind] = sk.Classifier("effusion").fit(films(kind, count, seed=56_000 + seed), seed=seed, budget=sk.Steps(steps))
-            found = effects(last[kind], None, shows, patients, "marker", ("absent", "present"), CHANCE, margin=0.05, seed=seed)
+            found = effects({"in question": last[kind]}, shows, "marker", ("absent", "present"), CHANCE, margin=0.05, seed=seed)
             rows += [{**row, "classifier": kind, "seed": seed} for row in found]
             print(pd.DataFrame(rows[-len(found) :]).round(4).to_string(header=False), flush=True)
     table = pd.DataFrame(rows)
@@ -80,7 +81,7 @@ def main() -> None:
     for told in (*cards.values(), *shapley.values()):
         print(told.title, told.frame().round(3).to_string(), *told.caveats(), sep="\n")
     if args.record:
-        record = {"date": f"{date.today()}", "settings": vars(args), "effects": table.round(5).to_dict("records"),
+        record = {"date": f"{date.today()}", "settings": vars(args), "device": DEVICE, "effects": table.round(5).to_dict("records"),
                   "scorecards": {name: told.frame().round(5).to_dict("records") for name, told in cards.items()},
                   "agreement": {name: told.frame().round(5).to_dict("records") for name, told in shapley.items()}}  # fmt: skip
         (Path(__file__).parent / "results" / "explanations.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
