@@ -50,6 +50,7 @@ _HOMES = {
     "synthkit.explanation.audit": ("ExplanationAudit", "explanation_audit"),
     "synthkit.explanation.counterfactual": ("Counterfactual", "counterfactual"),
     "synthkit.explanation.dose": ("dose_response",),
+    "synthkit.explanation.edit_attribution": ("EditAttribution",),
     "synthkit.explanation.flip": ("flip",),
     "synthkit.explanation.gate": ("Gate",),
     "synthkit.explanation.local": ("local_edit",),

@@ -14,6 +14,7 @@ from synthkit.core.result import Section
 from synthkit.core.schema import Category
 from synthkit.errors import AbilityError, SchemaError
 from synthkit.explanation.counterfactual import Counterfactual
+from synthkit.explanation.infidelity import TELLING, counterfactual_infidelity
 from synthkit.explanation.log_odds import LogOdds, log_odds
 from synthkit.explanation.methods import BY_TWIN, attributed, labelled, require_methods, require_regions
 from synthkit.nets.predictor import output_slices
@@ -35,6 +36,7 @@ class Explanation(Section):
         before, after: (N,) probability of that level on the original and on the twin.
         attributions: {method: (N, C, [D,] H, W)}; positive pixels speak for the level on the original.
         log_odds_change: (N,) log-odds on the original minus on the twin, what IntegratedGradients must add up to.
+        infidelities: {method: (N,)} for those that foretell that change: their squared error.
     """
 
     twin: Counterfactual
@@ -44,6 +46,7 @@ class Explanation(Section):
     after: np.ndarray
     attributions: Mapping[str, torch.Tensor]
     log_odds_change: np.ndarray
+    infidelities: Mapping[str, np.ndarray]
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -68,6 +71,9 @@ class Explanation(Section):
             if name == "IntegratedGradients":
                 gap = np.abs(flat.sum(1).numpy() - self.log_odds_change)
                 rows.append({"measure": f"{name}: completeness gap (log-odds)", **mean_with_interval(gap, units), "chance": np.nan})
+        whole = float(np.square(self.log_odds_change).mean())
+        for name, errors in self.infidelities.items() if whole > 0 else ():
+            rows.append({"measure": f"{name}: counterfactual infidelity", **mean_with_interval(errors / whole, units), "chance": 1.0})
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
@@ -89,6 +95,8 @@ class Explanation(Section):
             "An attribution shows where this classifier looks, not where the disease is; a heat map alone can miss a shortcut.",
             "Mass inside the edit is read beside `chance`, the share of pixels that the edit changed. "
             "Where the twin is the baseline it is high by construction.",
+            "Counterfactual infidelity is the squared error of the change of log-odds that a map foretells, as a share of the squared change: "
+            "0 is exact, 1 is as good as a map of zeros.",
             *self.twin.caveats(),
         ]
 
@@ -133,7 +141,10 @@ def explain(
     device = classifier.device
     attributions = {name: attributed(name, module, x, y, device=device, regions=regions) for name in methods}
     change = (log_odds(classifier.outputs(x), *column) - log_odds(classifier.outputs(y), *column))[:, 0].numpy()
-    return Explanation(twin, target, level, *chances, attributions, change)
+    missed = {
+        name: counterfactual_infidelity(module, name, found, x, y, device=device) for name, found in attributions.items() if name in TELLING
+    }  # fmt: skip
+    return Explanation(twin, target, level, *chances, attributions, change, missed)
 
 
 def explained(classifier: Predictor, target: str | None, level: str | None) -> tuple[str, str, tuple[slice, int]]:
