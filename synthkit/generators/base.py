@@ -87,6 +87,7 @@ class Recipe(ABC):
         """
         import torch
 
+        from synthkit.generators.fitted import fitted
         from synthkit.generators.generator import Generator
         from synthkit.generators.stages import run_stages
         from synthkit.training.data import TrainingData, balance_weights
@@ -114,7 +115,7 @@ class Recipe(ABC):
         plan = Plan(chosen, seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, run=Path(run) if run else None,
                     identity=identity, devices=devices, title=f"{type(self).__name__} on {train.provenance.source}")  # fmt: skip
         outcome = run_stages(stages, data, plan)
-        return Generator.fitted(self, network, train, valid=valid, start=start, outcome=outcome, identity=identity)
+        return fitted(self, network, train, valid=valid, start=start, outcome=outcome, identity=identity)
 
     def require_start(self, start: "Generator | None") -> None:
         """Raise FitError unless a fit may begin from this generator, or from none."""

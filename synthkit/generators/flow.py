@@ -42,4 +42,4 @@ def integrate(
     if backwards and not way.reversible:
         back = ", ".join(name for name, one in SOLVERS.items() if one.reversible)
         raise AbilityError(f"solver={solver!r} divides by 1 - t and cannot start at the image, t = 1; for the way back take {back}")
-    return way.follow(velocity, start, times[::-1] if backwards else times)
+    return integrate_over(velocity, start, times[::-1] if backwards else times, solver=solver)

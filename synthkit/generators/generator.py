@@ -18,10 +18,10 @@ from synthkit.core.space import Space
 from synthkit.errors import AbilityError, DataError, FitError, LeakageError, SchemaError
 from synthkit.generators.base import Recipe
 from synthkit.generators.card import Card
-from synthkit.nets.network import EditableNetwork, Network, Trainable
+from synthkit.nets.network import EditableNetwork, Network
 
 if TYPE_CHECKING:
-    from synthkit.training.plan import Outcome
+    pass
 
 # A result may depend on how many images share a batch, in the last bit: the number is fixed per device and recorded.
 BATCH = {"cpu": 8, "cuda": 128}
@@ -47,31 +47,6 @@ class Generator:
     space: Space
     card: Card
     patients: frozenset[str] = frozenset()
-
-    @staticmethod
-    def fitted(
-        recipe: Recipe, network: Network, train: Cohort, *, valid: Cohort | None, start: "Generator | None", outcome: "Outcome", identity: dict[str, Any]
-    ) -> "Generator":
-        """Put a finished run together (called by `Recipe.fit`)."""
-        origin = train.provenance
-        trained_on = {
-            "source": origin.source, "kind": origin.kind, "images": len(train), "patients": int(train.table["patient_id"].nunique()),
-            "licence": origin.licence, "digest": identity["data"], "provenance": origin.to_json(),
-        }  # fmt: skip
-        training = {
-            "budget": identity["budget"], "seed": identity["seed"], "balance": identity["balance"], "steps": outcome.steps,
-            "images seen": outcome.images_seen, "seconds": round(outcome.seconds, 1), "precision": outcome.precision, "losses": outcome.losses,
-        }  # fmt: skip
-        if valid is not None and isinstance(network, Trainable):
-            training["validation loss"] = validation_loss(network, train.schema, valid)
-        name = f"{type(recipe).__name__.lower()} on {origin.source}"
-        patients = frozenset(map(patient_digest, train.table["patient_id"].unique()))
-        if start is not None:
-            training["started from"] = {"generator": start.card.name, "weights": identity["start"]}
-            trained_on["before"] = _distinct([start.card.trained_on, *start.card.trained_on.get("before", [])], but=trained_on["digest"])
-            name, patients = f"{start.card.name}, then {name}", patients | start.patients
-        card = Card(name, trained_on, training, command=_call(recipe, identity))
-        return Generator(recipe, network, train.schema, train.space, card, patients)
 
     def fine_tune(
         self, train: Cohort, *, budget: Budget = "500 steps", seed: int = 0, run: str | Path | None = None, balance: str | None = None,
@@ -289,30 +264,3 @@ class Generator:
 
     def __repr__(self) -> str:
         return f"Generator({self.card.name!r}, {self.space.shape}, factors {', '.join(self.schema.names)})"
-
-
-def _call(recipe: Recipe, identity: dict[str, Any]) -> str:
-    """The line that fits this recipe again; `train` is what the card says it was trained on."""
-    balance = f", balance={identity['balance']!r}" if identity["balance"] else ""
-    return f"sk.{recipe!r}.fit(train, budget=sk.{identity['budget']}, seed={identity['seed']}{balance}{', start=start' if 'start' in identity else ''})"
-
-
-def _distinct(records: list[dict[str, Any]], *, but: str) -> list[dict[str, Any]]:
-    """What was learnt from before, each data set once and without the history that the list itself tells."""
-    found = {record["digest"]: {name: value for name, value in record.items() if name != "before"} for record in records}
-    return [record for data, record in found.items() if data != but]
-
-
-def validation_loss(network: Trainable, schema: Schema, valid: Cohort) -> float:
-    """Training loss on patients that were not trained on, one pass with fixed noise."""
-    from synthkit.core.randomness import torch_generator
-    from synthkit.nets.network import Batch
-
-    codes, losses = torch.from_numpy(schema.encode(valid.table)), []
-    device = next(network.parameters()).device
-    with torch.inference_mode():
-        for start in range(0, len(valid), 32):
-            rows = np.arange(start, min(start + 32, len(valid)))
-            batch = Batch(valid.images.tensor(rows).to(device), codes[rows].to(device), torch_generator(device, seed=0, identity=start, stream="valid"))
-            losses += [float(network.training_step(batch))] * len(rows)
-    return float(np.mean(losses))
