@@ -95,12 +95,14 @@ def test_a_generator_without_an_encoder_is_refused():
 
 
 def test_controls_stand_at_the_patients_values_and_ask_for_nothing(asked):
-    controls = Controls(asked, lambda name: None)
+    moved = list[str]()
+    controls = Controls(asked, moved.append)
     assert controls.do() == {} and controls.widgets["sex"].value == ILL.table["sex"].iloc[0]
     assert abs(controls.widgets["age"].value - ILL.table["age"].iloc[0]) <= controls.widgets["age"].step / 2
     # A front end that rounds to the slider's own steps asks for nothing either.
     controls.widgets["age"].value += controls.widgets["age"].step / 4
-    assert controls.do() == {}
+    controls.widgets["diameter"].value += controls.widgets["diameter"].step / 4
+    assert controls.do() == {} and moved == []
 
 
 def test_a_moved_control_asks_and_reset_takes_it_back(asked):
@@ -133,7 +135,7 @@ def test_what_hangs_on_another_factor_is_there_while_it_applies():
     assert controls.do() == {}
 
 
-@pytest.mark.parametrize(("low", "high", "step"), [(0, 100, 1), (0, 1, 0.01), (18, 90, 1), (0.35, 0.7, 0.005), (0, 3000, 20)])
+@pytest.mark.parametrize(("low", "high", "step"), [(0, 100, 1), (0, 1, 0.01), (18, 90, 1), (0.35, 0.7, 0.005), (0, 3000, 20), (6.25, 35, 0.2)])
 def test_a_slider_has_about_a_hundred_round_steps(low, high, step):
     factor = sk.Quantity("x", low, high)
     assert slider_step(factor) == pytest.approx(step) and 40 <= (high - low) / slider_step(factor) <= 250

@@ -54,7 +54,7 @@ def test_a_slider_moved_by_keyboard_changes_everything_that_hangs_on_it(lab, bro
     assert pictures.count() == 4
     before = [pictures.nth(i).get_attribute("src") for i in range(4)]
     captions = [page.evaluate(MARK.format(i)) for i in (2, 3, 4)]
-    curve = page.locator(".scatterlayer .trace path.js-line").first.get_attribute("d")
+    twin = page.locator(".scatterlayer .trace path.point").last.get_attribute("transform")
     handle = page.locator(".widget-hslider", has_text="age (years)").locator(".noUi-handle").first
     handle.focus()
     delays = []
@@ -63,7 +63,8 @@ def test_a_slider_moved_by_keyboard_changes_everything_that_hangs_on_it(lab, bro
         page.keyboard.press(key)
         page.wait_for_function("(seen) => document.querySelectorAll('.jp-OutputArea figure img')[1].src !== seen", arg=seen, timeout=30_000, polling=5)
         delays.append(time.perf_counter() - started)
-    page.wait_for_function("(seen) => document.querySelector('.scatterlayer .trace path.js-line')?.getAttribute('d') !== seen", arg=curve, timeout=60_000)
+    moved = "(seen) => [...document.querySelectorAll('.scatterlayer .trace path.point')].at(-1)?.getAttribute('transform') !== seen"
+    page.wait_for_function(moved, arg=twin, timeout=60_000)
     after = [pictures.nth(i).get_attribute("src") for i in range(4)]
     assert after[0] == before[0] and all(a != b for a, b in zip(after[1:], before[1:]))
     assert [page.evaluate(MARK.format(i)) for i in (2, 3, 4)] != captions

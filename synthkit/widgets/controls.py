@@ -26,7 +26,7 @@ class Controls:
         self._own = {factor.name: start(factor, asked.value(factor.name)) for factor in asked.factors}
         self.widgets = {factor.name: control(factor, asked.value(factor.name)) for factor in asked.factors}
         for name, widget in self.widgets.items():
-            widget.observe(lambda change, name=name: self._moved(name), "value")
+            widget.observe(lambda change, name=name: self._moved(name, change["old"], change["new"]), "value")
         self._enable()
 
     def do(self) -> dict[str, Any]:
@@ -54,8 +54,10 @@ class Controls:
             return value is not None and value != own
         return abs(value - self._own[factor.name]) > self.widgets[factor.name].step / 2
 
-    def _moved(self, name: str) -> None:
-        if not self._quiet:
+    def _moved(self, name: str, old: Any, new: Any) -> None:
+        # A front end that brings a slider onto its own steps has moved nothing that a person set.
+        snapped = isinstance(self.widgets[name], FloatSlider) and abs(new - old) < 0.6 * self.widgets[name].step
+        if not self._quiet and not snapped:
             self._touched.add(name)
             self._enable()
             self._changed(name)
@@ -89,7 +91,7 @@ def start(factor: Factor, value: Any) -> Any:
     if isinstance(factor, Category):
         return value
     wanted, step = (factor.low + factor.high) / 2 if value is None else float(value), slider_step(factor)
-    nearest = round(factor.low + round((wanted - factor.low) / step) * step, _digits(step))
+    nearest = round(factor.low + round((wanted - factor.low) / step) * step, 9)
     return min(max(nearest, float(factor.low)), float(factor.high))
 
 
