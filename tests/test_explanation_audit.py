@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toys import SCHEMA, Shift, exact_generator, toy_cohort
+from toys import SCHEMA, Bright, Shift, exact_generator, toy_cohort
 
 import synthkit as sk
 from synthkit.core.cohort import Cohort
@@ -15,18 +15,6 @@ from synthkit.generators.editing import inverted
 
 FILMS = toy_cohort(120, seed=8)
 GEN, WRONG = exact_generator(FILMS), exact_generator(FILMS, strength=-1.0)
-
-
-class Bright(torch.nn.Module):
-    """Two outputs for two levels: bright images are the second."""
-
-    def __init__(self, slope: float):
-        super().__init__()
-        self.slope = torch.nn.Parameter(torch.tensor(slope))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        bright = x.flatten(1).mean(1) * self.slope
-        return torch.stack([torch.zeros_like(bright), bright], 1)
 
 
 EYE, JUDGE = sk.Predictor.of(Bright(4.0), SCHEMA["sex"], FILMS), sk.Predictor.of(Bright(40.0), SCHEMA["lesion"], FILMS)

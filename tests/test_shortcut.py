@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from toys import SCHEMA, exact_generator, toy_cohort
+from toys import SCHEMA, Bright, exact_generator, toy_cohort
 
 import synthkit as sk
 from synthkit.explanation.effects import DOES_NOT, UNDECIDED, USES, decided
@@ -10,18 +10,6 @@ from synthkit.explanation.shortcut import shortcut
 
 COHORT = toy_cohort(120, seed=8)
 GEN = exact_generator(COHORT)
-
-
-class Bright(torch.nn.Module):
-    """Calls bright images male, as far as `slope` says: the lesion's brightness is the shortcut."""
-
-    def __init__(self, slope: float):
-        super().__init__()
-        self.slope = torch.nn.Parameter(torch.tensor(slope))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        bright = x.flatten(1).mean(1) * self.slope
-        return torch.stack([torch.zeros_like(bright), bright], 1)
 
 
 def reader(slope: float) -> sk.Predictor:

@@ -74,6 +74,18 @@ def exact_generator(cohort: Cohort, *, strength: float = 1.0) -> Generator:
     return Generator(Diffusion(), Shift(cohort.space.shape, strength).requires_grad_(False), cohort.schema, cohort.space, Card("exact toy", facts, {}))
 
 
+class Bright(torch.nn.Module):
+    """Calls bright images the second of two levels, as far as `slope` says."""
+
+    def __init__(self, slope: float):
+        super().__init__()
+        self.slope = torch.nn.Parameter(torch.tensor(slope))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright = x.flatten(1).mean(1) * self.slope
+        return torch.stack([torch.zeros_like(bright), bright], 1)
+
+
 class PowerCut(Exception):
     """The training breaks off here."""
 

@@ -1,6 +1,6 @@
 """The whole audit of a classifier's reasons: is the editor sound, what does each factor do, and do attribution maps say so?"""
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +44,7 @@ class ExplanationAudit(Tabled):
 
     sound: Soundness | None = None
     agreement: Agreement | None = None
-    cases: Section | None = field(default=None)
+    cases: Section | None = None
 
     @property
     def sections(self) -> list[Section]:
@@ -106,11 +106,8 @@ def explanation_audit(
     edits = [{name: value} for name, both in values.items() for value in both]
     sound = soundness(generator, patients, truth=truth, judge=judge, edits=edits, count=count, seed=seed)
     faults = (gate or Gate()).faults(sound, values)
+    require_one(faults)
     passed = {name: both for name, both in values.items() if not faults[name]}
-    if not passed:
-        first = next(iter(faults))
-        said = f"the editor fails its gate for every factor (first: {first}: {faults[first]}), so that its answers would say nothing of the classifier"
-        raise AbilityError(f"{said}. A longer training or more images mend it; sk.soundness shows by how much, and gate= sets what it must reach.")
     few, rows = patients[:MOST], list[dict[str, object]]()
     start = inverted(generator, few)
     for name, both in passed.items():
@@ -126,6 +123,14 @@ def explanation_audit(
     cases = explain(classifier, counterfactual(generator, few[place[:CASES]], do), methods=chosen, target=target, level=level)
     title = f"What does {target} = {level} hang on?"
     return ExplanationAudit(title, frame, (*_said(margin, faults, truth), *notes), sound, maps, cases)
+
+
+def require_one(faults: Mapping[str, str]) -> None:
+    """Raise AbilityError where no factor passed the gate."""
+    if all(faults.values()):
+        first = next(iter(faults))
+        said = f"the editor fails its gate for every factor (first: {first}: {faults[first]}), so that its answers would say nothing of the classifier"
+        raise AbilityError(f"{said}. A longer training or more images mend it; sk.soundness shows by how much, and gate= sets what it must reach.")
 
 
 def _strongest(rows: pd.DataFrame) -> list[str]:
