@@ -2,7 +2,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from toys import SCHEMA, Bright, Shift, exact_generator, toy_cohort
@@ -17,7 +16,23 @@ FILMS = toy_cohort(120, seed=8)
 GEN, WRONG = exact_generator(FILMS), exact_generator(FILMS, strength=-1.0)
 
 
-EYE, JUDGE = sk.Predictor.of(Bright(4.0), SCHEMA["sex"], FILMS), sk.Predictor.of(Bright(40.0), SCHEMA["lesion"], FILMS)
+class Reader(torch.nn.Module):
+    """Reads the lesion off the brightness; the sex off two pixels' difference, which no edit here touches, or, confusing both, off the brightness."""
+
+    def __init__(self, *, confused: bool = False):
+        super().__init__()
+        self.confused = confused
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright, apart = 40 * x.flatten(1).mean(1), 40 * (x[:, 0, 0, 0] - x[:, 0, 0, 1])
+        return torch.stack([torch.zeros_like(bright), bright, torch.zeros_like(bright), bright if self.confused else apart], 1)
+
+
+def reading(*, confused: bool = False) -> sk.Predictor:
+    return sk.Predictor(Reader(confused=confused), SCHEMA.only(("lesion", "sex")), FILMS.space)
+
+
+EYE, JUDGE, NARROW = sk.Predictor.of(Bright(4.0), SCHEMA["sex"], FILMS), reading(), sk.Predictor.of(Bright(40.0), SCHEMA["lesion"], FILMS)
 
 
 def told_of(films: Cohort, **columns: object) -> Cohort:
@@ -59,7 +74,7 @@ def test_an_editor_that_fails_its_gate_is_refused_and_told_what_would_mend_it():
 
 
 def test_an_editor_that_changes_the_target_along_cannot_convict():
-    judge = sk.Predictor(Both(), SCHEMA.only(("lesion", "sex")), FILMS.space)
+    judge = reading(confused=True)
     leaky = replace(GEN, trained=Leaky(FILMS.space.shape).requires_grad_(False))
     eye = sk.Predictor.of(Bright(4.0), SCHEMA["lesion"], FILMS)
     with pytest.raises(sk.AbilityError, match="sex .* also moves lesion by"):
@@ -67,12 +82,9 @@ def test_an_editor_that_changes_the_target_along_cannot_convict():
     assert explanation_audit(eye, leaky, FILMS, factors=["sex"], judge=judge, gate=sk.Gate(leakage_sd=99)).uses() == ["sex"]
 
 
-class Both(torch.nn.Module):
-    """Reads the lesion off the brightness, and the same as the sex: a judge who cannot tell them apart."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        bright = 40 * x.flatten(1).mean(1)
-        return torch.stack([torch.zeros_like(bright), bright, torch.zeros_like(bright), bright], 1)
+def test_a_judge_who_cannot_read_the_target_is_refused():
+    with pytest.raises(sk.DataError, match="it reads lesion and not sex.*give a judge that was taught sex too"):
+        explanation_audit(EYE, GEN, FILMS, factors=["lesion"], judge=NARROW)
 
 
 def test_both_directions_must_have_been_examined():
@@ -105,7 +117,7 @@ def test_an_impossible_gate_is_refused():
 
 @pytest.mark.parametrize(("given", "error", "words"), [
     (dict(margin=5), sk.DataError, "between 0 and 1"), (dict(margin="a"), sk.DataError, "margin"), (dict(gate=0.3), sk.DataError, "gate"),
-    (dict(truth="chest"), sk.DataError, "truth"), (dict(control="x"), sk.DataError, "control"), (dict(control=JUDGE), sk.SchemaError, "sex"),
+    (dict(truth="chest"), sk.DataError, "truth"), (dict(control="x"), sk.DataError, "control"), (dict(control=NARROW), sk.SchemaError, "sex"),
     (dict(factors="lesion"), sk.SchemaError, "list of names"), (dict(factors=["ghost"]), sk.SchemaError, "ghost"),
     (dict(factors=["sex"]), sk.SchemaError, "what the classifier predicts"), (dict(methods=["Guess"]), sk.AbilityError, "Guess"),
     (dict(methods=[]), sk.AbilityError, "list of names"), (dict(patients=FILMS[:4]), sk.DataError, "10 patients"),
@@ -183,10 +195,16 @@ class Still(Shift):
 
 
 def test_the_edited_and_the_exact_twins_are_of_the_same_patients():
-    start = inverted(GEN, FILMS[:12])
-    shows = showing(FILMS[:12], start, None)
-    rows = effects({"in question": EYE}, shows, "lesion", ("absent", "present"), "p_sex_M", margin=0.05, seed=0)
-    assert rows[0]["n"] == 12 and isinstance(pd.DataFrame(rows)["verdict"].item(), str)
+    chest = sk.ChestPhantom(size=32)
+    films = chest.cohort(30, seed=3).where("marker == 'absent'")[:12]
+    shows = showing(films, inverted(phantom_editor(films), films), chest)
+    shown = {name: show({"marker": "present"}).table for name, show in shows.items()}
+    assert list(shown) == ["edited", "exact"]
+    for table in shown.values():
+        assert table["patient_id"].tolist() == films.table["patient_id"].tolist() and table["marker"].eq("present").all()
+    eye = sk.Predictor.of(Bright(4.0), films.schema["effusion"], films)
+    rows = effects({"in question": eye}, shows, "marker", ("absent", "present"), "p_effusion_present", margin=0.05, seed=0)
+    assert [row["n"] for row in rows] == [12, 12] and rows[0]["effect"] == 0 != rows[1]["effect"]
 
 
 def test_inverted_images_are_edited_as_one_by_one():

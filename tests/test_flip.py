@@ -7,9 +7,10 @@ import torch
 from toys import SCHEMA, SMALL_NET, exact_generator, toy_cohort
 
 import synthkit as sk
+from synthkit.explanation.cout import cout
 from synthkit.explanation.flip import flip
 from synthkit.explanation.flip_result import ADVERSARIAL, FLIPPED, HELD, UNJUDGED
-from synthkit.generators.steering import steered
+from synthkit.generators.steering import shifted, steered, turned
 
 COHORT = toy_cohort(8, seed=2)
 FAR = {"strengths": (0.1, 0.3, 1.0, 3.0), "depth": 0.9}  # bright and dark lie far apart, with nothing between
@@ -47,6 +48,7 @@ def test_it_leads_over_the_border_in_the_right_direction(found):
     assert (cases["verdict"] == FLIPPED).all() and ((cases["before"] > 0.5) == ill).all() and ((cases["after"] > 0.5) != ill).all()
     change = (found.edited.images.tensor() - COHORT.images.tensor()).flatten(1).mean(1).numpy()
     assert (change[ill] < 0).all() and (change[~ill] > 0).all() and (cases["mean_change"] > 0).all() and cases["strength"].gt(0).all()
+    assert cases["cout"].between(-1, 1).all() and cases["cout"].nunique() > 1 and "COUT (-1..1)" in found.frame()["measure"].tolist()
 
 
 def test_the_factors_stay_and_the_lineage_tells(found):
@@ -86,10 +88,11 @@ class Shifted(Mean):
 def test_without_strength_nothing_moves_and_what_has_not_changed_is_held(flow):
     x, c = COHORT.images.tensor(), flow.code(COHORT.table)
     with torch.inference_mode():
-        still = steered(flow.trained, x, c, torch.ones_like, torch.zeros(8), depth=0.7)
+        start = turned(flow.trained, x, c, depth=0.7)
+        still = steered(flow.trained, x, start, c, torch.ones_like, torch.zeros(8), depth=0.7)
         half = torch.zeros_like(x)
         half[:, :, :4] = 1
-        led = steered(flow.trained, x, c, lambda guess: half, torch.full((8,), 0.3), depth=0.7)
+        led = steered(flow.trained, x, start, c, lambda guess: half, torch.full((8,), 0.3), depth=0.7)
     assert torch.equal(still, x)
     assert (led - x)[:, :, :4].mean() > 0.02 and ((led == x).flatten(1).float().mean(1) > 0).any()
 
@@ -102,10 +105,16 @@ def test_the_answer_does_not_depend_on_the_others(flow, found):
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda flow: flip(exact_generator(COHORT), eye(), COHORT), sk.AbilityError, "cannot be led by a gradient"),
+        (lambda flow: flip(exact_generator(COHORT), eye(), COHORT), sk.AbilityError, "cannot be led by a classifier's gradient"),
         (lambda flow: flip(flow, eye(), COHORT[:0]), sk.DataError, "the cohort is empty"),
         (lambda flow: flip(flow, eye(), toy_cohort(4, size=(8, 8))), sk.DataError, r"sizes \(16, 16\) and \(8, 8\)"),
         (lambda flow: flip(flow, eye(), COHORT, depth=0), sk.DataError, "depth lies above 0"),
+        (lambda flow: flip(flow, eye(), COHORT, depth="deep"), sk.DataError, "depth='deep': give a share"),
+        (lambda flow: flip(flow, eye(), COHORT, depth=0.1), sk.DataError, "so near the image nothing is led; .* give 0.[0-9]+ or more"),
+        (lambda flow: flip(flow, eye(), COHORT, strengths=0.1), sk.DataError, "strengths: got 0.1"),
+        (lambda flow: flip(flow, eye(), COHORT, strengths=[float("nan")]), sk.DataError, "strengths=nan"),
+        (lambda flow: flip(flow, eye(), toy_cohort(8, prefix="t")), sk.LeakageError, "learnt from 8 patient"),
+        (lambda flow: flip(flow, one := eye(), COHORT, witness=one), sk.DataError, "it is the classifier itself"),
         (lambda flow: flip(flow, eye(), COHORT, strengths=[]), sk.DataError, "strengths are above 0"),
         (lambda flow: flip(flow, eye(), COHORT, target="sex"), sk.SchemaError, "name one of the classifier's categories: lesion"),
         (lambda flow: flip(flow, eye(), COHORT, level="maybe"), sk.SchemaError, "'maybe' is not one of absent, present"),
@@ -124,3 +133,33 @@ def test_a_volume_flips_too():
     volumes = toy_cohort(2, size=(8, 8, 8))
     told = flip(gen, replace(eye(), space=volumes.space), volumes, strengths=(0.3,))
     assert told.edited.images.raw().shape == (2, 1, 8, 8, 8) and len(told.cases()) == 2
+
+
+def test_a_vae_moves_its_latent_and_not_the_noise_of_its_pixels():
+    vae = sk.VAE(options={"widths": (8, 16), "embedding": 32}).fit(toy_cohort(40, prefix="t"), budget=sk.Steps(60))
+    told = flip(vae, eye(), COHORT, witness=eye(4.0), strengths=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0))
+    ill, moved = COHORT.table["lesion"].eq("present").to_numpy(), told.after - told.before
+    assert (moved[ill] < 0).all() and (moved[~ill] > 0).all() and (told.verdicts == FLIPPED).any()
+    x, c = COHORT.images.tensor(), vae.code(COHORT.table)
+    with torch.inference_mode():
+        z = turned(vae.trained, x, c, depth=1)
+        still = shifted(vae.trained, x, z, c, torch.ones_like, torch.zeros(8))
+        grain = shifted(vae.trained, x, z, c, lambda guess: torch.randn(guess.shape, generator=torch.Generator().manual_seed(0)), torch.full((8,), 0.5)) - x
+    assert torch.allclose(still, x, atol=1e-5)
+    rough = (grain[..., 1:] - grain[..., :-1]).square().mean() / grain.square().mean()
+    assert rough < 1, "noise has 2"
+
+
+def test_cout_is_high_where_the_first_pixels_decide_and_low_where_the_last_do():
+    images, before = torch.zeros(2, 1, 4, 4), np.array([0.1, 0.9])
+    edited = torch.linspace(0.1, 1, 16).reshape(1, 1, 4, 4).expand(2, -1, -1, -1)
+
+    def chance(first: bool):
+        def answer(x: torch.Tensor) -> np.ndarray:
+            shown = x[:, 0, 3, 3] > 0 if first else x[:, 0, 0, 0] > 0
+            return np.where(shown.numpy(), 1 - before, before)
+
+        return answer
+
+    assert cout(chance(first=True), images, edited, before) == pytest.approx([0.76, 0.76], abs=0.01)
+    assert cout(chance(first=False), images, edited, before) == pytest.approx([-0.68, -0.68], abs=0.01)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "synthkit"
 ORDER = (
-    {"errors"}, {"core"}, {"causal"}, {"phantoms", "nets", "export"}, {"data"}, {"training"}, {"tasks"}, {"metrics"}, {"generators"}, {"explanation"},
+    {"errors"}, {"core"}, {"causal"}, {"phantoms", "nets"}, {"data"}, {"training", "export"}, {"tasks"}, {"metrics"}, {"generators"}, {"explanation"},
     {"studies", "scale"}, {"report"}, {"widgets"}, {"quickstart", "assessment", "lab", "doctor"}, {"commands"}, {"__main__"},
 )  # fmt: skip
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}

@@ -17,11 +17,14 @@ def reader(slope: float) -> sk.Predictor:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [(0.06, 0.2, USES), (-0.3, -0.06, USES), (-0.04, 0.05, DOES_NOT), (0.01, 0.04, DOES_NOT), (0.04, 0.2, UNDECIDED), (-0.2, 0.2, UNDECIDED)],
-)
-def test_three_answers(low, high, verdict):
-    assert decided(low, high, 0.05) == verdict
+    ("low", "high", "patients", "verdict"),
+    [
+        (0.06, 0.2, 100, USES), (-0.3, -0.06, 100, USES), (-0.04, 0.05, 100, DOES_NOT), (0.01, 0.04, 100, DOES_NOT), (0.04, 0.2, 100, UNDECIDED),
+        (-0.2, 0.2, 100, UNDECIDED), (-0.01, 0.01, 72, DOES_NOT), (-0.01, 0.01, 71, UNDECIDED), (0.06, 0.2, 10, USES),
+    ],
+)  # fmt: skip
+def test_three_answers(low, high, patients, verdict):
+    assert decided(low, high, 0.05, patients) == verdict
 
 
 def test_a_classifier_that_lives_on_the_shortcut_is_found_with_the_right_size():

@@ -74,13 +74,21 @@ def test_raw_errors_are_in_grey_levels(scene):
 def test_what_leaks_is_named_in_standard_deviations():
     schema = Schema((Category("marker", ("absent", "present")), Quantity("age", 0, 100), Category("lesion", ("absent", "present"))))
     rng = np.random.default_rng(0)
-    before = pd.DataFrame({"p_marker_present": rng.normal(0, 0.1, 500), "age": rng.normal(50, 10, 500), "p_lesion_present": rng.normal(0, 1, 500)})
-    shown = before.assign(age=before["age"] + 5, p_marker_present=before["p_marker_present"] - 0.1, p_lesion_present=9.0)
+
+    def readings(marker: np.ndarray, age: np.ndarray, lesion: np.ndarray) -> pd.DataFrame:
+        both = {"p_marker_absent": 1 - marker, "p_marker_present": marker, "p_lesion_absent": 1 - lesion, "p_lesion_present": lesion}
+        return pd.DataFrame({**both, "age": age})
+
+    marker, age, lesion = rng.normal(0.5, 0.1, 500), rng.normal(50, 10, 500), rng.normal(0.5, 1, 500)
+    before, shown = readings(marker, age, lesion), readings(marker - 0.1, age + 5, np.full(500, 9.0))
     size, name = leakage(schema, before, shown, before, {"lesion": "absent"})
     assert name == "marker" and size == pytest.approx(0.1 / before["p_marker_present"].std())
     assert leakage(schema, before, before, before, {"lesion": "absent"})[0] == 0
-    never = before.assign(p_marker_present=0.001 * before["p_marker_present"])
-    assert leakage(schema, never, never.assign(p_marker_present=0.02), never, {"lesion": "absent", "age": 3})[0] < 0.3
+    never = readings(0.001 * marker, age, lesion)
+    assert leakage(schema, never, readings(np.full(500, 0.02), age, lesion), never, {"lesion": "absent", "age": 3})[0] < 0.3
+    views = Schema((Category("view", ("PA", "AP", "L")), Category("lesion", ("absent", "present"))))
+    held = pd.DataFrame({"p_view_PA": 0.5, "p_view_AP": rng.normal(0.25, 0.2, 500), "p_view_L": 0.2, "p_lesion_absent": 0.5, "p_lesion_present": 0.5})
+    assert leakage(views, held, held.assign(p_view_PA=0.9), held, {"lesion": "absent"}) == (pytest.approx(4), "view"), "the first level counts as well"
     assert np.isnan(leakage(schema.only(("lesion",)), before, shown, before, {"lesion": "absent"})[0])
 
 
@@ -156,6 +164,9 @@ def test_a_phantom_tells_the_truth_of_every_edit(tmp_path, monkeypatch):
         (lambda: soundness(exact_generator(COHORT), COHORT), sk.DataError, "soundness needs truth=.* or judge="),
         (lambda: soundness("chest-phantom-64", COHORT), sk.DataError, "generator: got 'chest-phantom-64'"),
         (lambda: soundness(exact_generator(COHORT), COHORT.table), sk.DataError, "patients: got a DataFrame"),
+        (lambda: soundness(exact_generator(COHORT), COHORT, judge="judge"), sk.DataError, "judge: got 'judge'"),
+        (lambda: soundness(exact_generator(COHORT), COHORT, judge=sk.ChestPhantom(32), edits=[]), sk.DataError, r"edits=\[\]: name one edit or more"),
+        (lambda: soundness(exact_generator(COHORT), COHORT, judge=sk.ChestPhantom(32), library=toy_cohort(4, size=(8, 8))), sk.DataError, "library: its images"),
     ],
 )
 def test_wrong_questions_are_refused(call, kind, message):

@@ -257,3 +257,17 @@ def test_the_worker_ends_when_nothing_waits():
     for thread in left:
         thread.join(5)
     assert not any(thread.is_alive() for thread in left)
+
+
+def test_a_pause_ends_early_when_a_newer_question_comes():
+    rested, waiting = [], threading.Event()
+
+    def answer(job: int, stale) -> None:
+        waiting.set()
+        rested.append((job, worker.pause(0.05 if job == 2 else 20)))
+
+    worker = Latest(answer)
+    worker.ask(1)
+    assert waiting.wait(10)
+    worker.ask(2)
+    assert worker.wait(10) and rested == [(1, False), (2, True)]

@@ -1,4 +1,5 @@
 """Arguments of a wrong kind, refused before any work begins."""
+from math import isfinite
 from numbers import Real
 
 from synthkit.errors import DataError
@@ -13,6 +14,6 @@ def require_kind(name: str, value: object, kind: type | tuple[type, ...], give: 
 
 
 def require_number(name: str, value: object, give: str, *, whole: bool = False) -> None:
-    """Raise DataError unless `value` is a number (True is none), and a whole one where asked."""
-    if isinstance(value, bool) or not isinstance(value, Real) or (whole and value != int(value)):
+    """Raise DataError unless `value` is a finite number (True is none), and a whole one where asked."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value) or (whole and value != int(value)):
         raise DataError(f"{name}={value!r}: give {give}")

@@ -71,16 +71,18 @@ class Explanation(Section):
             if name == "IntegratedGradients":
                 gap = np.abs(flat.sum(1).numpy() - self.log_odds_change)
                 rows.append({"measure": f"{name}: completeness gap (log-odds)", **mean_with_interval(gap, units), "chance": np.nan})
-        whole = float(np.square(self.log_odds_change).mean())
-        for name, errors in self.infidelities.items() if whole > 0 else ():
-            rows.append({"measure": f"{name}: counterfactual infidelity", **mean_with_interval(errors / whole, units), "chance": 1.0})
+        whole = np.square(self.log_odds_change)
+        for name, errors in self.infidelities.items() if whole.any() else ():
+            low, high = bootstrap(lambda rows, errors=errors: float(errors[rows].mean() / max(whole[rows].mean(), 1e-12)), units)
+            share = {"value": float(errors.mean() / whole.mean()), "low": low, "high": high, "n": len(errors)}
+            rows.append({"measure": f"{name}: counterfactual infidelity", **share, "chance": 1.0})
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
         """Original, twin, difference and each attribution of the first images; one colour scale per column."""
         delta, shown = self.twin.delta, range(min(5, len(self.before)))
         limit = float(delta.abs().amax()) * 0.6
-        scales = {name: float(values.abs().flatten(1).quantile(0.995)) for name, values in self.attributions.items()}
+        scales = {name: float(np.quantile(values[: len(shown)].abs().numpy(), 0.995)) for name, values in self.attributions.items()}
         rows = [
             [plane(self.twin.factual.images[i]), plane(self.twin.edited.images[i]), signed_plane(delta[i], limit),
              *(signed_plane(values[i], scales[name]) for name, values in self.attributions.items())]

@@ -13,7 +13,7 @@ from synthkit.errors import AbilityError, DataError
 from synthkit.explanation.attribution import explain
 from synthkit.explanation.counterfactual import counterfactual
 from synthkit.explanation.effects import USES, checked_models, chosen_factors, effects, showing, where_it_applies
-from synthkit.explanation.gate import Gate
+from synthkit.explanation.gate import UNREAD, Gate
 from synthkit.explanation.methods import require_methods
 from synthkit.explanation.shapley import Agreement, agreement
 from synthkit.explanation.shortcut import MOST
@@ -81,10 +81,11 @@ def explanation_audit(
     Args:
         patients: whom neither classifier nor generator nor judge learnt from; 100 or more decide most effects, and at most 256 are taken.
         factors: to set; left out, all that always apply and vary among the patients, but the target and categories of more than two levels.
+            Quantities need the truth: a judge's error has no share to be gated by.
         methods: of attribution, as for `sk.explain`; left out, all that the classifier allows are compared, and cases show IntegratedGradients.
         target, level: whose predicted chance is followed.
         truth: the phantom that drew the patients.
-        judge: without the truth, a predictor of the factors that learnt from other patients: it examines the editor.
+        judge: without the truth, a predictor of the factors and the target that learnt from other patients: it examines the editor.
         control: a classifier that was taught without the suspected shortcut.
         gate: what an edit must reach; `Gate()` when left out.
         margin: change of the chance that would matter.
@@ -102,6 +103,9 @@ def explanation_audit(
     require_kind("gate", gate, (Gate, type(None)), "thresholds, such as sk.Gate(r2_delta=0.5)")
     require_methods(methods)
     generator.require_editable("edit")
+    if truth is None and isinstance(judge, Predictor) and target not in judge.schema:
+        raise DataError(f"judge: it reads {', '.join(judge.schema.names)} and not {target}, so that an edit which changes {target} along would convict an "
+                        f"innocent classifier; give a judge that was taught {target} too")  # fmt: skip
     values = chosen_factors(generator, patients, factors, but=target)
     edits = [{name: value} for name, both in values.items() for value in both]
     sound = soundness(generator, patients, truth=truth, judge=judge, edits=edits, count=count, seed=seed)
@@ -130,7 +134,8 @@ def require_one(faults: Mapping[str, str]) -> None:
     if all(faults.values()):
         first = next(iter(faults))
         said = f"the editor fails its gate for every factor (first: {first}: {faults[first]}), so that its answers would say nothing of the classifier"
-        raise AbilityError(f"{said}. A longer training or more images mend it; sk.soundness shows by how much, and gate= sets what it must reach.")
+        mend = "A longer training or more images mend it; sk.soundness shows by how much, and gate= sets what it must reach."
+        raise AbilityError(f"{said}. {'Give categories among factors=, or truth=.' if set(faults.values()) == {UNREAD} else mend}")
 
 
 def _strongest(rows: pd.DataFrame) -> list[str]:

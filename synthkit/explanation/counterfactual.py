@@ -78,7 +78,9 @@ class Counterfactual(Section):
         else:
             held = "All other factors were held: this is an edit under that assumption, not what would happen to a patient."
         trip = self.edited.table["round_trip"].mean()
-        if trip < EXACT:
+        if self.reconstruction is self.factual:
+            inversion = "Drawn by physics: nothing was inverted, and no generator saw the images."
+        elif trip < EXACT:
             inversion = f"The latent holds the whole image: its reconstruction is exact whatever was learnt (n = {len(self.factual)}); look at the edit."
         else:
             inversion = f"Inversion is approximate: the raw reconstruction differs from the original by {trip:.2f}/255 on average (n = {len(self.factual)})."
@@ -93,17 +95,18 @@ class Counterfactual(Section):
 
 
 def counterfactual(
-    generator: Generator, cohort: Cohort, do: Mapping[str, Any], *, scm: SCM | None = None, effect: str = "total", seed: int = 0
-) -> Counterfactual:
+    generator: Generator, cohort: Cohort, do: Mapping[str, Any], *, scm: SCM | None = None, effect: str = "total", seed: int = 0, weight: float = 1.0
+) -> Counterfactual:  # fmt: skip
     """Edit every image of a cohort: set the factors in `do`, and hold the others or let a causal model move them.
 
     Args:
         scm: a causal model of the factors, such as `chest.scm` or `sk.CausalGraph(...).fit(table)`: what `do` causes then follows.
         effect: with a model, "total" lets the descendants follow, "direct" holds them.
         seed: with a model, of values that come to apply, such as the size of a lesion that was not there.
+        weight: of what the factors change in a flow's velocity; 1 is what was learnt, more exaggerates (to show, not to measure).
     Raises:
         SchemaError: unknown factor, unknown level, value out of range; a factor that only the causal model knows.
-        AbilityError: a generator without an encoder.
+        AbilityError: a generator without an encoder; a weight where there is no flow on pixels.
         DataError: images of another size, or an empty cohort.
 
     Example:
@@ -118,7 +121,7 @@ def counterfactual(
     else:
         table, moved, assumed = followed(generator, cohort, do, scm, effect=effect, seed=seed)
         made_by |= {"effect": effect, "seed": seed}
-    return twin_of(inverted(generator, cohort), table, do, made_by, moved, assumed)
+    return twin_of(inverted(generator, cohort, weight=weight), table, do, made_by, moved, assumed)
 
 
 def twin_of(

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.intervals import wilson
 from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.pixels import Pixels
 from synthkit.core.result import Section
@@ -48,15 +49,17 @@ class DoseResponse(Section):
         return f"Chance of {self.target} = {self.level} against the dose of {self.factor}"
 
     def frame(self) -> pd.DataFrame:
-        """Per source and dose: the mean chance with its 95 % interval over patients, n, and the share flipped by this dose or a smaller one."""
+        """Per source and dose: the mean chance with its 95 % interval over patients, n, and the share of all flipped by this dose or a smaller one (Wilson)."""
         units, rows = self.patients.table["patient_id"].to_numpy(), []
         for source, chances in self.chances.items():
             least = self.least(source)
             for dose, values in zip(self.doses, chances):
                 known = np.isfinite(values)
-                flipped = float((least[known] <= dose).mean()) if known.any() else float("nan")
+                count = int((least <= dose).sum())
+                low, high = wilson(count, len(least))
+                flipped = {"flipped": count / len(least), "flipped_low": low, "flipped_high": high}
                 if known.any():
-                    rows.append({"twins": source, "dose": dose, **mean_with_interval(values[known], units[known]), "flipped": flipped})
+                    rows.append({"twins": source, "dose": dose, **mean_with_interval(values[known], units[known]), **flipped})
         return pd.DataFrame(rows)
 
     def least(self, source: str = EDITED) -> np.ndarray:
@@ -86,7 +89,7 @@ class DoseResponse(Section):
         said = ["The dose is added to each patient's own value, and all other factors are held."]
         if left:
             said.append(f"The largest dose leaves the range of {self.factor} for {left} of {len(self.patients)} patients; means are of those who remain.")
-        return said
+        return [*said, *self.patients.notes]
 
 
 def dose_response(
@@ -104,11 +107,12 @@ def dose_response(
         SchemaError: the factor is unknown, no quantity, or the target itself.
         DataError: doses that do not grow in one direction; nobody whose value is known.
         AbilityError: a generator without an encoder.
+        LeakageError: a patient whom generator or classifier learnt from.
 
     Example:
         sk.dose_response(gen, clf, films, "opacity", doses=(.05, .1, .2, .3), truth=chest).figure()
     """
-    target, level, steps = _checked(generator, classifier, patients, factor, doses, target, level)
+    target, level, steps = _checked(generator, classifier, patients, factor, doses, target, level, truth)
     known = patients[np.flatnonzero(patients.table[factor].notna())]
     own, quantity, name = known.table[factor].to_numpy(float), patients.schema[factor], f"p_{target}_{level}"
     start, space = inverted(generator, known), generator.space.sixteen_bit()
@@ -125,12 +129,16 @@ def dose_response(
 
 
 def _checked(
-    generator: Generator, classifier: Predictor, patients: Cohort, factor: str, doses: Sequence[float], target: str | None, level: str | None
+    generator: Generator, classifier: Predictor, patients: Cohort, factor: str, doses: Sequence[float], target: str | None, level: str | None,
+    truth: Phantom | None,
 ) -> tuple[str, str, tuple[float, ...]]:  # fmt: skip
     require_kind("generator", generator, Generator, "a fitted generator")
     require_kind("classifier", classifier, Predictor, "a fitted classifier, as sk.Classifier(...).fit(train) answers")
     require_kind("patients", patients, Cohort, "a cohort, as sk.load(...) answers")
     require_kind("doses", doses, Sequence, "a list of numbers, such as (.05, .1, .2)")
+    require_kind("truth", truth, (Phantom, type(None)), "the phantom that drew the patients, or None")
+    generator.require_unseen(patients)
+    classifier.require_unseen(patients)
     target, level, _ = explained(classifier, target, level)
     if not isinstance(patients.schema[factor], Quantity) or factor == target:
         raise SchemaError(f"factor: {factor} is no quantity to add to, or what the classifier predicts; take one of "

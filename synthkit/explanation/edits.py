@@ -3,10 +3,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.schema import Category, Schema
-from synthkit.errors import SchemaError
+from synthkit.errors import DataError, SchemaError
 from synthkit.explanation.exactness import skill_is_defined
 from synthkit.phantoms.phantom import Phantom
 
@@ -51,11 +52,15 @@ def prepared_edits(
     Raises:
         SchemaError: an edit of more or less than one factor, of an unknown one, or to a value that it cannot take.
     """
+    if most < FEWEST:
+        raise DataError(f"count={most}: an edit is scored on {FEWEST} images or more")
     ready, notes = [], []
     for do in usual_edits(cohort.schema, cohort) if edits is None else edits:
         if not isinstance(do, Mapping) or len(do) != 1:
             raise SchemaError(f"edits: {do!r} must set one factor, for instance {{'effusion': 'absent'}}")
         ((name, value),) = do.items()
+        value = cohort.schema[name].check(pd.Series([value], dtype=object)).iloc[0]
+        do = {name: value}
         cohort.schema.do(cohort.table, do)
         images = cohort[np.flatnonzero(_changed(cohort, name, value))[:most]]
         exact = truth.counterfactual(images, do) if truth is not None and len(images) else None

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.intervals import bootstrap
+from synthkit.core.intervals import bootstrap, hidden_share
 from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.schema import Category, Quantity
 from synthkit.errors import DataError, SchemaError
@@ -22,11 +22,15 @@ TIMES = 1000
 LOW, HIGH = 0.1, 0.9  # quantiles of the patients that a quantity is set to
 
 
-def decided(low: float, high: float, margin: float) -> str:
-    """What an interval of an effect says, given the margin that matters."""
+def decided(low: float, high: float, margin: float, patients: int) -> str:
+    """What an interval of an effect says, given the margin that matters.
+
+    A resample cannot show a patient who was not drawn: "does not" also needs so many patients that those who could be hidden, at 2.5 %, would not
+    move the mean by the margin, had they answered wholly otherwise (72 patients for a margin of .05).
+    """
     if low > margin or high < -margin:
         return USES
-    return DOES_NOT if -margin <= low and high <= margin else UNDECIDED
+    return DOES_NOT if -margin <= low and high <= margin and hidden_share(patients) <= margin else UNDECIDED
 
 
 def showing(patients: Cohort, start: Inverted | None, truth: Phantom | None) -> dict[str, Show]:
@@ -56,7 +60,7 @@ def effects(
             change = (model.predict(second)[chance] - model.predict(first)[chance]).to_numpy()
             low, high = bootstrap(lambda chosen, change=change: float(change[chosen].mean()), units, times=TIMES, seed=seed)
             row = {"classifier": who, "twins": name, "effect": float(change.mean()), "low": low, "high": high, "n": len(np.unique(units))}
-            rows.append({**row, "margin": margin, "verdict": decided(low, high, margin)})
+            rows.append({**row, "margin": margin, "verdict": decided(low, high, margin, row["n"])})
     return rows
 
 
@@ -123,10 +127,11 @@ def chosen_factors(editor: Generator, patients: Cohort, factors: Sequence[str] |
     return found
 
 
-def where_it_applies(factor: str, patients: Cohort) -> np.ndarray:
-    """Rows of the patients whom a factor applies to; DataError for fewer than 10 patients."""
-    rows = np.flatnonzero(patients.schema.applies(patients.schema[factor], patients.table))
+def where_it_applies(factor: str, patients: Cohort, *, most: int | None = None) -> np.ndarray:
+    """The first rows that a factor applies to, `most` at most; DataError for fewer than 10 patients among them."""
+    rows = np.flatnonzero(patients.schema.applies(patients.schema[factor], patients.table))[:most]
     count = patients.table["patient_id"].iloc[rows].nunique()
     if count < FEWEST:
-        raise DataError(f"{factor} applies to {count} of the patients, and {FEWEST} are needed; give more patients, chosen with .where(...)")
+        among = f" among the first {most} images" if most is not None and len(rows) == most else ""
+        raise DataError(f"{factor} applies to {count} of the patients{among}, and {FEWEST} are needed; give more patients, chosen with .where(...)")
     return rows

@@ -7,7 +7,7 @@ import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.figures import picture_figure, plane, signed_plane
-from synthkit.core.intervals import wilson
+from synthkit.core.intervals import bootstrap, wilson
 from synthkit.core.result import Section
 from synthkit.explanation.attribution import mean_with_interval
 
@@ -28,6 +28,7 @@ class Flip(Section):
         verdicts: (N,) "flipped"; "adversarial", when the witness does not follow; "not flipped"; or that the witness saw the
             original otherwise, so that it cannot tell.
         strengths: (N,) at which each flipped.
+        transition: (N,) COUT of each, -1..1: how few of the changed pixels decide.
     """
 
     factual: Cohort
@@ -38,6 +39,7 @@ class Flip(Section):
     after: np.ndarray
     verdicts: np.ndarray
     strengths: np.ndarray
+    transition: np.ndarray
     witnessed: bool
 
     @property
@@ -45,27 +47,28 @@ class Flip(Section):
         return f"Least change that flips {self.target} = {self.level}"
 
     def cases(self) -> pd.DataFrame:
-        """Per image: the chance before and after, the verdict, the strength, the mean change on 0..255 and the share of pixels changed."""
+        """Per image: the chance before and after, the verdict, the strength, the mean change on 0..255, the share of pixels changed, COUT."""
         delta = (self.edited.images.tensor() - self.factual.images.tensor()).abs()
         return pd.DataFrame({
             "image_id": self.factual.table["image_id"], "before": self.before, "after": self.after, "verdict": self.verdicts, "strength": self.strengths,
             "mean_change": delta.flatten(1).mean(1).numpy() * 127.5, "changed": (delta.amax(1) > 1 / 255).flatten(1).float().mean(1).numpy(),
+            "cout": self.transition,
         })  # fmt: skip
 
     def frame(self) -> pd.DataFrame:
-        """Share of images with each verdict (Wilson interval), and how much was changed where the classifier flipped."""
-        cases = self.cases()
+        """Share of images with each verdict (Wilson; by patient where one has several images), and how much was changed, and how efficiently (COUT), where the classifier flipped."""
+        cases, units = self.cases(), self.factual.table["patient_id"].to_numpy()
         rows = []
         for verdict in (FLIPPED, ADVERSARIAL, UNJUDGED, HELD):
-            count = int((self.verdicts == verdict).sum())
-            rows.append((verdict, count / len(cases), *wilson(count, len(cases)), len(cases)))
+            hit = (self.verdicts == verdict).astype(float)
+            ends = wilson(int(hit.sum()), len(hit)) if len(set(units)) == len(units) else bootstrap(lambda rows, hit=hit: float(hit[rows].mean()), units)
+            rows.append((verdict, hit.mean(), *ends, len(cases)))
         table = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n"])
         done = cases[cases["verdict"] != HELD]
         if not len(done):
             return table
-        units = self.factual.table["patient_id"].to_numpy()[done.index]
-        sizes = (("mean_change", "mean change (0..255)"), ("changed", "share of pixels changed"))
-        return pd.concat([table, pd.DataFrame([{"measure": words, **mean_with_interval(done[name].to_numpy(), units)} for name, words in sizes])])
+        sizes = (("mean_change", "mean change (0..255)"), ("changed", "share of pixels changed"), ("cout", "COUT (-1..1)"))
+        return pd.concat([table, pd.DataFrame([{"measure": words, **mean_with_interval(done[name].to_numpy(), units[done.index])} for name, words in sizes])])
 
     def figure(self) -> "Figure":
         """Original, changed image and signed difference of the first images, on one scale."""
@@ -80,4 +83,6 @@ class Flip(Section):
         said = ["A flip shows what this classifier answers to, not what the disease looks like."]
         if not self.witnessed:
             said.append("No witness: some of these changes may be adversarial; give witness=, a classifier trained on other patients or from another seed.")
-        return [*said, "Each change is the least of the strengths that were tried; a smaller one may exist."]
+        trip = self.edited.table["round_trip"].mean()
+        said.append(f"The way back and forth without a pull, the target hidden, misses the originals by {trip:.2f}/255 on average; that is taken off the change.")
+        return [*said, "Each change is the least of the strengths that were tried; a smaller one may exist.", *self.factual.notes]

@@ -8,6 +8,9 @@ from synthkit.errors import DataError
 from synthkit.explanation.soundness import Soundness
 
 
+UNREAD = "a quantity, or a factor that the judge does not read: without truth= its edits cannot be gated"
+
+
 @dataclass(frozen=True)
 class Gate:
     """Thresholds of an editor's soundness, per factor.
@@ -51,6 +54,6 @@ class Gate:
             return "" if low >= self.r2_delta else f"R2_delta of {worst['edit']} {worst['r2_delta']:.2f}, lower end {low:.2f}, under {self.r2_delta:g}"
         shares = rows[rows["effectiveness_of"] == "share read as asked"]
         if not len(shares):
-            return "no judge reads it as a share"
+            return UNREAD
         low = float(shares["effectiveness_low"].min())
         return "" if low >= self.effectiveness else f"read as asked in a share with lower end {low:.2f}, under {self.effectiveness:g}"

@@ -7,6 +7,7 @@ import torch
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.pixels import Pixels
+from synthkit.core.provenance import digest
 from synthkit.errors import DataError
 from synthkit.explanation.counterfactual import Counterfactual, require_request
 from synthkit.generators.editing import after, edit_inside
@@ -35,7 +36,7 @@ def local_edit(generator: Generator, cohort: Cohort, *, mask: Mask, do: Mapping[
     """
     require_request(generator, cohort, do)
     inside = checked_mask(mask, cohort)
-    made_by = {"do": {name: str(value) for name, value in do.items()}, "inside": int(inside.sum())}
+    made_by = {"do": {name: str(value) for name, value in do.items()}, "inside": int(inside.sum()), "mask": digest(inside.tobytes())}
     edited, reconstruction = edit_inside(generator, cohort, after(generator, cohort, do), inside, made_by)
     space = generator.space.sixteen_bit()
     raw = Cohort(Pixels([space.to_raw(reconstruction)], space), cohort.table, cohort.schema, edited.provenance, cohort.notes)

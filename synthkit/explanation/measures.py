@@ -21,7 +21,7 @@ def against_truth(made: Made, changed: torch.Tensor) -> dict[str, Statistic]:
 
     r2_delta and its baselines; TEA (Monteiro et al. 2023): `tea_e`, how far the edit goes along the true change, 1 is right, and
     `tea_a`, how far beside it, in lengths of the true change, 0 is right: r2_delta = 1 - (1 - tea_e)² - tea_a². `outside_l1` is
-    the mean error in grey levels (0..255) where the truth changes nothing.
+    the mean error in grey levels (0..255) where the truth changes nothing, `outside_max` the mean over images of the largest there.
 
     Args:
         changed: (N, [D,] H, W) bool, where the noise-free truth changes.
@@ -42,6 +42,7 @@ def against_truth(made: Made, changed: torch.Tensor) -> dict[str, Statistic]:
         "r2_delta_redraw": pooled_skill(made.redraw, start, exact), "r2_delta_neighbour": _known(made.neighbour, start, exact),
         "tea_e": lambda rows: float(along[rows].sum() / length[rows].sum()), "tea_a": beside,
         "outside_l1": lambda rows: float(error[rows][still[rows]].mean()),
+        "outside_max": lambda rows: float(np.where(still[rows], error[rows], 0).max(1).mean()),
     }  # fmt: skip
 
 
@@ -81,9 +82,11 @@ def leakage(judge: Schema, before: pd.DataFrame, shown: pd.DataFrame, like: pd.D
     for factor in judge.factors:
         if factor.name in skip or set(factor.when) & set(skip):
             continue
-        column = f"p_{factor.name}_{factor.levels[-1]}" if isinstance(factor, Category) else factor.name
-        spread = max(float(before[column].std()), RARE) if isinstance(factor, Category) else float(before[column].std())
-        if spread > 0:
-            shifts[factor.name] = abs(float((shown[column] - like[column]).mean())) / spread
+        levels = [f"p_{factor.name}_{level}" for level in factor.levels] if isinstance(factor, Category) else [factor.name]
+        for column in levels:
+            spread = max(float(before[column].std()), RARE) if isinstance(factor, Category) else float(before[column].std())
+            if spread > 0:
+                shift = abs(float((shown[column] - like[column]).mean())) / spread
+                shifts[factor.name] = max(shift, shifts.get(factor.name, 0.0))
     name = max(shifts, key=shifts.__getitem__, default="")
     return (shifts[name], name) if name else (float("nan"), "")

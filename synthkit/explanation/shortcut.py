@@ -53,8 +53,8 @@ def shortcut(
 ) -> Shortcut:  # fmt: skip
     """Set a suspect, such as a marker, both ways on the same patients, all else held, and see whether the classifier's chance moves.
 
-    It *uses it* when the whole interval lies beyond the margin, *does not* when the whole interval lies within, and is *undecided*
-    otherwise; a p-value alone would call any effect significant, given enough patients.
+    It *uses it* when the whole interval lies beyond the margin, *does not* when the whole interval lies within and patients are enough (72 for a
+    margin of .05), and is *undecided* otherwise; a p-value alone would call any effect significant, given enough patients.
 
     Args:
         editor: shows the patients both ways; None with `truth` alone.
@@ -74,7 +74,7 @@ def shortcut(
         sk.shortcut(clf, gen, test, factor="marker", target="effusion", truth=chest)
     """
     target, level, both, models = _checked(classifier, editor, patients, factor, levels, target, level, margin, truth, control)
-    few = patients[where_it_applies(factor, patients)[:MOST]]
+    few = patients[where_it_applies(factor, patients, most=MOST)]
     shows = showing(few, editor and inverted(editor, few), truth)
     rows = effects(models, shows, factor, both, f"p_{target}_{level}", margin=margin, seed=seed)
     title = f"Does {target} = {level} hang on {factor}, {both[0]} or {both[1]}?"
@@ -112,4 +112,4 @@ def _said(patients: Cohort, margin: float, editor: Generator | None, truth: Phan
         said.append("The twins are edits: an editor that changes more than the suspect makes an innocent classifier look guilty. See sk.soundness.")
     if control is None:
         said.append("No control: give control=, a classifier taught without the shortcut, to see what the method says of an innocent one.")
-    return tuple(said)
+    return (*said, *patients.notes)

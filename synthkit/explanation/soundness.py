@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLUMNS = ("factor", "edit", "n", "r2_delta", "r2_delta_low", "r2_delta_high", "r2_delta_median", "r2_delta_redraw", "r2_delta_neighbour", "tea_e", "tea_a",
-           "composition_raw", "reversibility_raw", "effectiveness", "effectiveness_low", "effectiveness_high", "effectiveness_of", "outside_l1", "leakage_sd",
-           "leaks_into")  # fmt: skip
+           "composition_raw", "reversibility_raw", "effectiveness", "effectiveness_low", "effectiveness_high", "effectiveness_of", "outside_l1", "outside_max",
+           "leakage_sd", "leaks_into")  # fmt: skip
 INTERVALS = ("r2_delta", "effectiveness")
 
 
@@ -81,6 +81,13 @@ def soundness(
     require_kind("patients", patients, Cohort, "the images to edit, as a cohort")
     generator.require_editable("edit")
     generator.require_unseen(patients)
+    require_kind("truth", truth, (Phantom, type(None)), "the phantom that drew the patients, or None")
+    require_kind("judge", judge, (Predictor, Phantom, type(None)), "a predictor of the factors, or a phantom")
+    require_kind("library", library, (Cohort, type(None)), "a cohort of other patients, or None")
+    if library is not None and not library.space.matches(patients.space):
+        raise DataError(f"library: its images differ from the patients': {patients.space.difference(library.space)}")
+    if edits is not None and not len(edits):
+        raise DataError("edits=[]: name one edit or more, such as [{'effusion': 'absent'}], or leave it out")
     judge = truth if judge is None else judge
     if judge is None:
         raise DataError("soundness needs truth=, the phantom that drew the patients, or judge=, a predictor that learnt from other patients")
@@ -91,7 +98,7 @@ def soundness(
         raise DataError(f"soundness: no edit changes enough images; {' '.join(notes)}")
     spread = reader.predict(patients)
     rows = [_row(generator, edit, reader, spread, truth, patients if library is None else library, seed) for edit in ready]
-    return Soundness(f"Soundness of {generator.card.name}", pd.DataFrame(rows, columns=list(COLUMNS)), (*_said(truth), *notes))
+    return Soundness(f"Soundness of {generator.card.name}", pd.DataFrame(rows, columns=list(COLUMNS)), (*_said(truth), *notes, *patients.notes))
 
 
 def _row(

@@ -125,6 +125,16 @@ class FlowNetwork(LockableNetwork, Trainable):
     def encode(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         return integrate(self.under(c), x, steps=self.steps, shift=self.shift, backwards=True)
 
+    def decode_away(self, z: torch.Tensor, c: torch.Tensor, wanted: torch.Tensor, weight: float) -> torch.Tensor:
+        """Latents of condition c under the condition `wanted`, whose difference in velocity counts `weight` times; any weight does nothing where they agree."""
+        own, other = self.under(c), self.under(wanted)
+
+        def led(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            there = other(x, t)
+            return there + (weight - 1) * (there - own(x, t))
+
+        return integrate(led, z, steps=self.steps, solver=self.solver, shift=self.shift)
+
     def edit_inside(self, x: torch.Tensor, c: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Outside the mask every step of the way back to the image is that of the way there, as inpainting with a known
         surrounding (Lugmayr et al. 2022) but from the image's own latent; inside, the difference of both conditions is added.

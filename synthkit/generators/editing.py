@@ -1,6 +1,7 @@
 """Edits of given images: the difference that other factors make to their own latents, added to the original pixels."""
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,9 +9,11 @@ import pandas as pd
 import torch
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.kinds import require_number
 from synthkit.core.pixels import Pixels
 from synthkit.core.provenance import canonical, digest
 from synthkit.errors import AbilityError, DataError, SchemaError
+from synthkit.generators.diffusion import FlowNetwork
 from synthkit.nets.network import LockableNetwork
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class Inverted:
         images: (N, C, [D,] H, W).
         latent: of each under its own factors.
         raw: the reconstructions D(z, c), not clipped.
+        weight: of the difference between the conditions, at every step of a flow.
     """
 
     generator: "Generator"
@@ -42,6 +46,7 @@ class Inverted:
     images: torch.Tensor
     latent: torch.Tensor
     raw: torch.Tensor
+    weight: float = 1.0
 
     def under(self, table: pd.DataFrame) -> torch.Tensor:
         """The images under the factors of another table, a row per image: x + D(z, c*) - D(z, c), not clipped; themselves where no factor differs."""
@@ -52,8 +57,14 @@ class Inverted:
         images = self.images.clone()
         if differs.any():
             rows = differs.nonzero()[:, 0]
-            images[rows] += self.generator.decode(self.latent[rows], wanted.iloc[rows.numpy()].reset_index(drop=True)) - self.raw[rows]
+            images[rows] += self._decoded(rows, wanted.iloc[rows.numpy()].reset_index(drop=True)) - self.raw[rows]
         return images
+
+    def _decoded(self, rows: torch.Tensor, wanted: pd.DataFrame) -> torch.Tensor:
+        if self.weight == 1:
+            return self.generator.decode(self.latent[rows], wanted)
+        own = self.generator.code(self.cohort.table)[rows]
+        return self.generator.batched(partial(self.generator.trained.decode_away, weight=self.weight), self.latent[rows], own, self.generator.code(wanted))
 
     def to(self, table: pd.DataFrame, made_by: Mapping[str, Any]) -> Cohort:
         """The edited cohort under another table.
@@ -61,24 +72,32 @@ class Inverted:
         Args:
             made_by: what led to the table, for the lineage.
         """
+        made_by = {**made_by, "weight": self.weight} if self.weight != 1 else made_by
         space, wanted = self.generator.space.sixteen_bit(), _rows(self.generator, self.cohort, table)
         return edited_cohort(self.generator, self.cohort, Pixels([space.to_raw(self._under(wanted))], space), wanted, self.raw, made_by)
 
     def only(self, rows: np.ndarray) -> "Inverted":
         """Some of the images, by row number."""
         place = torch.from_numpy(rows)
-        return Inverted(self.generator, self.cohort[rows], self.images[place], self.latent[place], self.raw[place])
+        return Inverted(self.generator, self.cohort[rows], self.images[place], self.latent[place], self.raw[place], self.weight)
 
     def edit(self, do: Mapping[str, Any]) -> Cohort:
         """The edited cohort with factors set and the others held."""
         return self.to(after(self.generator, self.cohort, do), {"do": {name: str(value) for name, value in do.items()}})
 
 
-def inverted(generator: "Generator", cohort: Cohort) -> Inverted:
-    """Take images back to their latents, once for all edits of them."""
-    generator.require_editable("edit")
+def inverted(generator: "Generator", cohort: Cohort, *, weight: float = 1.0) -> Inverted:
+    """Take images back to their latents, once for all edits of them.
+
+    Raises:
+        AbilityError: a family without an encoder, or, for a weight other than 1, without a velocity to weigh.
+    """
+    require_number("weight", weight, "a number, such as 1.5")
+    network = generator.require_editable("edit")
+    if weight != 1 and not isinstance(network, FlowNetwork):
+        raise AbilityError(f"{type(generator.recipe).__name__} has no steps whose difference could be weighed; leave weight=1, or use Diffusion")
     latent = generator.encode(cohort)
-    return Inverted(generator, cohort, cohort.images.tensor(), latent, generator.decode(latent, cohort.table))
+    return Inverted(generator, cohort, cohort.images.tensor(), latent, generator.decode(latent, cohort.table), float(weight))
 
 
 def edit_inside(
@@ -96,7 +115,9 @@ def edit_inside(
     reconstruction = generator.decode(generator.encode(cohort), cohort.table)
     where = torch.from_numpy(mask)[:, None]
     images = generator.batched(network.edit_inside, cohort.images.tensor(), generator.code(cohort.table), generator.code(wanted), where)
-    raw = np.where(mask[:, None], cohort.space.to_raw(images), cohort.images.raw()).astype(cohort.space.dtype)
+    before = cohort.images.raw()
+    # Stored integers may be wider than the window that is shown of them.
+    raw = np.where(mask[:, None], cohort.space.to_raw(images), before).astype(before.dtype)
     return edited_cohort(generator, cohort, Pixels([raw], cohort.space), wanted, reconstruction, made_by), reconstruction
 
 
@@ -113,7 +134,8 @@ def edited_cohort(
 ) -> Cohort:  # fmt: skip
     """Edited images with names of their own, their source and their round trip."""
     maker = generator.identity()
-    names = [f"edit-{digest(canonical([maker, name, dict(made_by)]))[:16]}" for name in table["image_id"]]
+    wanted = table[list(cohort.schema.names)].astype(object).to_numpy().tolist()
+    names = [f"edit-{digest(canonical([maker, name, dict(made_by), row]))[:16]}" for name, row in zip(table["image_id"], wanted)]
     trip = (reconstruction - cohort.images.tensor()).abs().flatten(1).mean(1).numpy() * 127.5
     rows = table.assign(source_id=table["image_id"], image_id=names, round_trip=trip)
     return Cohort(pixels, rows, cohort.schema, generator.origin("edited", None, made_by, cohort.provenance), cohort.notes)

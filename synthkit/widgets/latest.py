@@ -22,6 +22,7 @@ class Latest(Generic[Job]):
         """Put a question; returns at once."""
         with self._changed:
             self._waiting = job
+            self._changed.notify_all()
             if not self._busy:
                 self._busy = True
                 # It ends when nothing waits: a widget that is thrown away leaves no thread behind.
@@ -30,6 +31,11 @@ class Latest(Generic[Job]):
     def stale(self) -> bool:
         """Whether a newer question waits."""
         return self._waiting is not _NOTHING
+
+    def pause(self, seconds: float) -> bool:
+        """Rest, or until a newer question comes; whether the present one is still the newest."""
+        with self._changed:
+            return not self._changed.wait_for(self.stale, seconds)
 
     def wait(self, seconds: float = 60) -> bool:
         """Until nothing is being answered; whether that came in time."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import FigureWidget
 
 LIVE_STEPS = 6
+HAND_RESTS = 0.25  # seconds without a newer question, before the curve is computed
 
 
 class WhatIf:
@@ -40,7 +41,7 @@ class WhatIf:
         self._wishes, self._factor, self._drawing = deque[dict[str, Any]](), asked.factors[0].name, Lock()
         self.controls, self._scales, self._worker = Controls(asked, self._ask), Scales(), Latest(self._work)
         depth = asked.image.shape[1] if asked.image.ndim == 4 else 0
-        self._place = IntSlider(value=depth // 2, min=0, max=max(depth - 1, 1), description="slice", layout={"display": "" if depth else "none"})
+        self._place = IntSlider(value=depth // 2, min=0, max=max(depth - 1, 0), description="slice", layout={"display": "" if depth > 1 else "none"})
         self._place.observe(lambda change: self._draw(), "value")
         self._pictures, self._words, self._status = HTML(), HTML(), HTML()
         self._curve = _curve(asked)
@@ -81,7 +82,11 @@ class WhatIf:
 
     def _wish(self) -> None:
         """Keep the case as the controls stand now, whatever is moved meanwhile."""
-        self._wishes.append(self.controls.do())
+        do = self.controls.do()
+        if not do:
+            self._status.value = "Nothing is set, so that there is no case to keep: move a control first."
+            return
+        self._wishes.append(do)
         self._worker.ask(self._factor)
 
     def _reset(self) -> None:
@@ -101,7 +106,8 @@ class WhatIf:
             parts = " · ".join(f"{part} {1000 * seconds:.0f} ms" for part, seconds in answer.seconds.items())
             took = f"{parts} · all {1000 * (time.perf_counter() - started):.0f} ms"
             self._status.value = f"Kept: {escape(kept[-1])} ({len(self.kept)} in <code>.kept</code>)." if kept else took
-            self._follow(name, do, stale)
+            if self._worker.pause(HAND_RESTS):
+                self._follow(name, do, stale)
         except Exception as error:  # a thread has no cell to show it under
             with self._drawing:
                 self._pictures.value, self._words.value = f'<div style="opacity:.2">{self._pictures.value}</div>', ""

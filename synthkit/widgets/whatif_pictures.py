@@ -19,7 +19,7 @@ class Scales:
 
     def widen(self, answer: Answer) -> None:
         self.delta = max(self.delta, 0.6 * float(answer.delta.abs().amax()))
-        self.attribution = max(self.attribution, float(answer.attribution.abs().flatten().quantile(0.995)))
+        self.attribution = max(self.attribution, float(np.quantile(answer.attribution.abs().numpy(), 0.995)))
 
 
 def pictures(asked: Inquiry, answer: Answer, scales: Scales, *, place: int | None = None) -> str:
