@@ -10,6 +10,7 @@ import synthkit as sk
 from synthkit.explanation.cout import cout
 from synthkit.explanation.flip import flip
 from synthkit.explanation.flip_result import ADVERSARIAL, FLIPPED, HELD, UNJUDGED
+from synthkit.generators.diffusion import FlowNetwork
 from synthkit.generators.steering import shifted, steered, turned
 
 COHORT = toy_cohort(8, seed=2)
@@ -85,16 +86,27 @@ class Shifted(Mean):
         return super().forward(x) + torch.tensor([0.0, self.shift])
 
 
-def test_without_strength_nothing_moves_and_what_has_not_changed_is_held(flow):
+def test_without_strength_nothing_moves(flow):
     x, c = COHORT.images.tensor(), flow.code(COHORT.table)
     with torch.inference_mode():
-        start = turned(flow.trained, x, c, depth=0.7)
-        still = steered(flow.trained, x, start, c, torch.ones_like, torch.zeros(8), depth=0.7)
-        half = torch.zeros_like(x)
-        half[:, :, :4] = 1
-        led = steered(flow.trained, x, start, c, lambda guess: half, torch.full((8,), 0.3), depth=0.7)
+        still = steered(flow.trained, x, turned(flow.trained, x, c, depth=0.7), c, torch.ones_like, torch.zeros(8), depth=0.7)
     assert torch.equal(still, x)
-    assert (led - x)[:, :, :4].mean() > 0.02 and ((led == x).flatten(1).float().mean(1) > 0).any()
+
+
+class Still(torch.nn.Module):
+    """A velocity of nothing: what moves was pulled."""
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+
+def test_what_is_far_from_the_pull_is_held_bit_for_bit(flow):
+    x, c = COHORT.images.tensor(), flow.code(COHORT.table)
+    network, corner = FlowNetwork(Still(), shape=x.shape[1:], hiding=flow.trained.hiding, steps=6), torch.zeros_like(x)
+    corner[:, :, :4, :4] = 1
+    with torch.inference_mode():
+        led = steered(network, x, turned(network, x, c, depth=0.7), c, lambda guess: corner, torch.full((8,), 0.5), depth=0.7) - x
+    assert (led[:, :, :4, :4] > 0.1).all() and (led[:, :, 6:] == 0).all() and (led[:, :, :, 6:] == 0).all()
 
 
 def test_the_answer_does_not_depend_on_the_others(flow, found):
@@ -131,8 +143,11 @@ def test_a_volume_flips_too():
     train = toy_cohort(24, size=(8, 8, 8), prefix="t")
     gen = sk.Diffusion(options=SMALL_NET, steps=3).fit(train, budget=sk.Steps(20))
     volumes = toy_cohort(2, size=(8, 8, 8))
-    told = flip(gen, replace(eye(), space=volumes.space), volumes, strengths=(0.3,))
+    told = flip(gen, replace(eye(), space=volumes.space), volumes, strengths=(0.3, 2.0), depth=1)
     assert told.edited.images.raw().shape == (2, 1, 8, 8, 8) and len(told.cases()) == 2
+    change = (told.edited.images.tensor() - volumes.images.tensor()).flatten(1).mean(1).numpy()
+    ill = volumes.table["lesion"].eq("present").to_numpy()
+    assert (change[ill] < 0).all() and (change[~ill] > 0).all()
 
 
 def test_a_vae_moves_its_latent_and_not_the_noise_of_its_pixels():

@@ -1,10 +1,14 @@
 """Edits of one region: the region changes, the rest is the original's bit for bit."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from toys import SMALL_NET, exact_generator, toy_cohort
 
 from synthkit.core.budget import Steps
+from synthkit.core.cohort import Cohort
+from synthkit.core.space import Channel, Space
 from synthkit.errors import AbilityError, DataError, SchemaError
 from synthkit.explanation.counterfactual import counterfactual
 from synthkit.explanation.local import local_edit
@@ -30,6 +34,25 @@ def test_outside_the_mask_every_stored_value_is_the_originals(flow, high):
     ill = cohort.table["lesion"].eq("present").to_numpy()
     assert (twin.delta[ill][:, :, LEFT].mean((1, 2)) < -0.3).all() and (after[~ill] == before[~ill]).all()
     assert "Only 50.0% of the pixels could change" in "\n".join(twin.caveats()) and twin.edited.table["lesion"].eq("absent").all()
+
+
+def test_hounsfield_units_outside_a_narrow_window_are_kept(flow):
+    """A CT in int16, shown from -100 to 100 HU: air and bone lie outside the window, and stay as stored where the mask is not."""
+    rng = np.random.default_rng(3)
+    stored = rng.integers(-1000, 2000, (6, 1, 16, 16)).astype(np.int16)
+    space = Space((16, 16), (Channel("grey", low=-100, high=100, unit="HU"),))
+    ct = Cohort.of(stored, COHORT.table, schema=COHORT.schema, space=space, provenance=COHORT.provenance)
+    reader = replace(flow, space=space)
+    after = local_edit(reader, ct, mask=LEFT, do=GONE).edited.images.raw()
+    assert after.dtype == np.int16 and np.array_equal(after[:, :, ~LEFT], stored[:, :, ~LEFT])
+    ill = COHORT.table["lesion"].eq("present").to_numpy()
+    assert (after[ill][:, :, LEFT] != stored[ill][:, :, LEFT]).any() and np.array_equal(after[~ill], stored[~ill])
+
+
+def test_edits_inside_other_regions_have_other_names(flow):
+    names = [local_edit(flow, COHORT[:1], mask=mask, do=do).edited.table["image_id"].item() for mask in (LEFT, ~LEFT) for do in (GONE, {})]
+    again = local_edit(flow, COHORT[:1], mask=LEFT, do=GONE).edited.table["image_id"].item()
+    assert len(set(names)) == 4 and again == names[0]
 
 
 def test_a_mask_of_everything_is_the_ordinary_edit(flow):

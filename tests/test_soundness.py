@@ -8,8 +8,9 @@ import torch
 from toys import SMALL_NET, exact_generator, toy_cohort
 
 import synthkit as sk
+from synthkit.core.cohort import Cohort
 from synthkit.core.schema import Category, Quantity, Schema
-from synthkit.explanation.edits import Edit
+from synthkit.explanation.edits import Edit, prepared_edits
 from synthkit.explanation.making import Made, made
 from synthkit.explanation.measures import against_itself, against_truth, effective, leakage
 from synthkit.explanation.soundness import COLUMNS, Soundness, soundness
@@ -123,6 +124,19 @@ def test_effectiveness_by_kind_of_factor():
     assert words == "share read as asked" and share(np.arange(3)) == pytest.approx(2 / 3)
     words, miss = effective(judge, Edit("age", 50, COHORT, None), readings)
     assert words == "mean absolute error (years)" and miss(np.arange(3)) == pytest.approx(50 / 3)
+
+
+def test_edits_are_of_one_factor_to_a_value_it_can_take():
+    stages = Schema((Category("stage", ("1", "2", "3")),))
+    table = pd.DataFrame({"image_id": [f"i{n}" for n in range(24)], "patient_id": [f"p{n}" for n in range(24)], "stage": ["1", "2", "3"] * 8})
+    cohort = Cohort.of(COHORT.images.raw(), table, schema=stages, space=COHORT.space, provenance=COHORT.provenance)
+    (edit,), notes = prepared_edits([{"stage": 2}], cohort, None)
+    assert edit.value == "2" and len(edit.cohort) == 16 and "2" not in set(edit.cohort.table["stage"]) and not notes
+    for wrong in ({"stage": 4}, {"stage": "1", "age": 3}, {"ward": 1}):
+        with pytest.raises(sk.SchemaError):
+            prepared_edits([wrong], cohort, None)
+    with pytest.raises(sk.DataError, match="count=7: an edit is scored on 8 images or more"):
+        prepared_edits(None, cohort, None, most=7)
 
 
 @pytest.fixture(scope="module")

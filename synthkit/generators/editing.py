@@ -113,11 +113,11 @@ def edit_inside(
         raise AbilityError(f"{type(generator.recipe).__name__} cannot hold a region still: its network does not work on pixels step by step. Use Diffusion.")
     wanted = _rows(generator, cohort, table)
     reconstruction = generator.decode(generator.encode(cohort), cohort.table)
-    where = torch.from_numpy(mask)[:, None]
-    images = generator.batched(network.edit_inside, cohort.images.tensor(), generator.code(cohort.table), generator.code(wanted), where)
-    before = cohort.images.raw()
-    # Stored integers may be wider than the window that is shown of them.
-    raw = np.where(mask[:, None], cohort.space.to_raw(images), before).astype(before.dtype)
+    where, start = torch.from_numpy(mask)[:, None], cohort.images.tensor()
+    images = generator.batched(network.edit_inside, start, generator.code(cohort.table), generator.code(wanted), where)
+    before, shown, edited = cohort.images.raw(), cohort.space.to_raw(start), cohort.space.to_raw(images)
+    # Stored integers may be wider than the window that is shown of them: what looks the same stays as it is stored.
+    raw = np.where(mask[:, None] & (edited != shown), edited, before).astype(before.dtype)
     return edited_cohort(generator, cohort, Pixels([raw], cohort.space), wanted, reconstruction, made_by), reconstruction
 
 
