@@ -33,7 +33,8 @@ def measurement(name: str, patient: str, code: str, value: float, unit: str, whe
 def study(name: str, patient: str, uid: str, started: str) -> dict:
     return {"resourceType": "ImagingStudy", "id": name, "status": "available", "subject": {"reference": patient}, "started": started,
             "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}],
-            "series": [{"uid": generate_uid(entropy_srcs=[name]), "modality": {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "DX"}}]}  # fmt: skip
+            "series": [{"uid": generate_uid(entropy_srcs=[name]),
+                        "modality": {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "DX"}}]}  # fmt: skip
 
 
 def by_hand() -> dict:
@@ -42,7 +43,8 @@ def by_hand() -> dict:
     smoking = {"resourceType": "Observation", "id": "s1", "status": "final", "code": concept(LOINC, "72166-2"), "subject": {"reference": b},
                "effectiveDateTime": "2020-05-01", "valueCodeableConcept": concept(SNOMED, "8517006", "Ex-smoker")}  # fmt: skip
     pressure = {"resourceType": "Observation", "id": "p1", "status": "final", "code": concept(LOINC, "85354-9"), "subject": {"reference": a},
-                "effectiveDateTime": "2020-03-01", "component": [{"code": concept(LOINC, "8480-6"), "valueQuantity": {"value": 142, "code": "mm[Hg]"}}]}  # fmt: skip
+                "effectiveDateTime": "2020-03-01", "component": [{"code": concept(LOINC, "8480-6"),
+                                                              "valueQuantity": {"value": 142, "code": "mm[Hg]"}}]}  # fmt: skip
     resources = [
         {"resourceType": "Patient", "id": "a", "gender": "female", "birthDate": "1950-06-15"},
         {"resourceType": "Patient", "id": "b", "gender": "male", "birthDate": "1988"},
@@ -69,7 +71,8 @@ def synthea(number: int, uid: str) -> dict:
         f"urn:uuid:img-{number}": study(f"img-{number}", who, uid, "2020-02-03T03:11:11-05:00"),
     }
     return {"resourceType": "Bundle", "type": "transaction",
-            "entry": [{"fullUrl": url, "resource": one, "request": {"method": "POST", "url": one["resourceType"]}} for url, one in entries.items()]}  # fmt: skip
+            "entry": [{"fullUrl": url, "resource": one, "request": {"method": "POST", "url": one["resourceType"]}}
+                      for url, one in entries.items()]}  # fmt: skip
 
 
 @pytest.fixture
@@ -124,7 +127,8 @@ def test_ndjson_and_patients_without_images(tmp_path):
     lines = [entry["resource"] for entry in by_hand()["entry"] if entry["resource"]["resourceType"] != "ImagingStudy"]
     (tmp_path / "all.ndjson").write_text("\n".join(json.dumps(line) for line in lines))
     record = sk.load_fhir(tmp_path / "all.ndjson")
-    assert record.table["patient_id"].tolist() == ["a", "b"] and record.table["copd"].tolist() == ["present", "absent"] and record.table["age"].tolist() == [72, 31]
+    found = record.table
+    assert found["patient_id"].tolist() == ["a", "b"] and found["copd"].tolist() == ["present", "absent"] and found["age"].tolist() == [72, 31]
     with pytest.raises(sk.DataError, match="no imaging study with a DICOM UID"):
         record.images(tmp_path)
 
@@ -150,7 +154,8 @@ def changed(change) -> dict:
         (changed(lambda by: by["one"]["series"][0].update(modality=concept("x", "DX"))), "which is FHIR R5"),
         (changed(lambda by: by["a"].update(meta={"profile": ["http://hl7.org/fhir/5.0/StructureDefinition/Patient"]})), "meta.profile of 5.0"),
         ({"resourceType": "Bundle", "type": "collection", "entry": []}, "no Patient among its resources"),
-        ({"resourceType": "Bundle", "entry": [{"resource": condition("c", "Patient/a", concept(SNOMED, "1"))}]}, r"no Patient among its resources \(1 Condition\)"),
+        ({"resourceType": "Bundle", "entry": [{"resource": condition("c", "Patient/a", concept(SNOMED, "1"))}]},
+         r"no Patient among its resources \(1 Condition\)"),
         ({"name": "not fhir"}, "JSON without a resourceType"),
         ([1, 2], "JSON without a resourceType"),
     ],

@@ -180,7 +180,7 @@ def test_a_phantom_tells_the_truth_of_every_edit(tmp_path, monkeypatch):
         (lambda: soundness(exact_generator(COHORT), COHORT.table), sk.DataError, "patients: got a DataFrame"),
         (lambda: soundness(exact_generator(COHORT), COHORT, judge="judge"), sk.DataError, "judge: got 'judge'"),
         (lambda: soundness(exact_generator(COHORT), COHORT, judge=sk.ChestPhantom(32), edits=[]), sk.DataError, r"edits=\[\]: name one edit or more"),
-        (lambda: soundness(exact_generator(COHORT), COHORT, judge=sk.ChestPhantom(32), library=toy_cohort(4, size=(8, 8))), sk.DataError, "library: its images"),
+        (lambda: soundness(exact_generator(COHORT), COHORT, judge=sk.ChestPhantom(32), library=toy_cohort(4, size=(8, 8))), sk.DataError, "library: its"),
     ],
 )
 def test_wrong_questions_are_refused(call, kind, message):

@@ -124,7 +124,8 @@ def _count_unknown(entries: dict[str, dict[int, list[Resource]]], codes: Codes, 
 def _row(patient: Resource, study: Resource, mine: dict[str, list[Resource]], codes: Codes, gaps: Gaps) -> dict[str, Any]:
     at = moment(study.get("started"))
     uids = [str(one.get("value", "")).removeprefix("urn:oid:") for one in study.get("identifier", ()) if one.get("system") == UID]
-    latest = at or max(filter(None, (moment(one.get("effectiveDateTime") or one.get("recordedDate")) for found in mine.values() for one in found)), default=None)
+    dates = (moment(one.get("effectiveDateTime") or one.get("recordedDate")) for found in mine.values() for one in found)
+    latest = at or max(filter(None, dates), default=None)
     return {
         "patient_id": str(patient.get("id", "")), "study_uid": uids[0] if uids else None, "age": age(patient, latest), "sex": sex(patient),
         **conditions(mine["Condition"], patient, at, codes), **observations(mine["Observation"], at, codes, gaps),

@@ -9,7 +9,8 @@ from synthkit.data.fhir_bundle import Resource
 from synthkit.data.fhir_codes import Codes, codings
 
 SEXES = {"female": "F", "male": "M"}
-SAME_UNIT = {("m", "cm"): 100.0, ("[in_i]", "cm"): 2.54, ("g", "kg"): 0.001, ("[lb_av]", "kg"): 0.45359237, ("{beats}/min", "/min"): 1.0, ("mmHg", "mm[Hg]"): 1.0}
+SAME_UNIT = {("m", "cm"): 100.0, ("[in_i]", "cm"): 2.54, ("g", "kg"): 0.001, ("[lb_av]", "kg"): 0.45359237, ("{beats}/min", "/min"): 1.0,
+             ("mmHg", "mm[Hg]"): 1.0}  # fmt: skip
 GONE = ("refuted", "entered-in-error")
 UNSURE = ("unconfirmed", "provisional", "differential")
 FINAL = ("final", "amended", "corrected", "preliminary")

@@ -71,7 +71,8 @@ def flip(
         if not len(left):
             break
     weights = digest(b"".join(weight.detach().cpu().contiguous().numpy().tobytes() for weight in classifier.module.state_dict().values()))
-    made_by: Mapping[str, Any] = {"flip": target, "level": level, "depth": depth, "strengths": list(strengths), "classifier": repr(classifier), "weights": weights}
+    asked = {"flip": target, "level": level, "depth": depth, "strengths": list(strengths)}
+    made_by: Mapping[str, Any] = {**asked, "classifier": repr(classifier), "weights": weights}
     edited = edited_cohort(generator, cohort, Pixels([space.to_raw(images)], space), cohort.table.copy(), reconstruction, made_by)
     verdicts = _verdicts(before, after, witness, cohort, edited, name)
     transition = cout(lambda shown: classifier.outputs(shown)[:, column[0]].softmax(1)[:, column[1]].numpy(), x, images, before)

@@ -56,7 +56,9 @@ class Flip(Section):
         })  # fmt: skip
 
     def frame(self) -> pd.DataFrame:
-        """Share of images with each verdict (Wilson; by patient where one has several images), and how much was changed, and how efficiently (COUT), where the classifier flipped."""
+        """Share of images with each verdict (Wilson; by patient where one has several images); where the classifier flipped, how much was changed and
+        how efficiently (COUT).
+        """
         cases, units = self.cases(), self.factual.table["patient_id"].to_numpy()
         rows = []
         for verdict in (FLIPPED, ADVERSARIAL, UNJUDGED, HELD):
@@ -84,5 +86,5 @@ class Flip(Section):
         if not self.witnessed:
             said.append("No witness: some of these changes may be adversarial; give witness=, a classifier trained on other patients or from another seed.")
         trip = self.edited.table["round_trip"].mean()
-        said.append(f"The way back and forth without a pull, the target hidden, misses the originals by {trip:.2f}/255 on average; that is taken off the change.")
+        said.append(f"Back and forth without a pull, the target hidden, misses the originals by {trip:.2f}/255 on average; that is taken off the change.")
         return [*said, "Each change is the least of the strengths that were tried; a smaller one may exist.", *self.factual.notes]

@@ -7,7 +7,6 @@ import pandas as pd
 from synthkit.errors import DataError
 from synthkit.explanation.soundness import Soundness
 
-
 UNREAD = "a quantity, or a factor that the judge does not read: without truth= its edits cannot be gated"
 
 

@@ -114,7 +114,7 @@ def main() -> None:
     print(frame.drop(columns=[*medians[1:], "factor"]).round(3).to_string(index=False))
     lungs, marker = locked(generator, chest, subjects, args.count), appearing(generator, chest, judge, 4 * args.count)
     added = planted(generator, chest, subjects, args.count)
-    print(pd.DataFrame(lungs).round(3).to_string(), pd.DataFrame(added).round(3).to_string(), pd.DataFrame(marker).round(4).to_string(), *told.caveats(), sep="\n")
+    print(*(pd.DataFrame(part).round(4).to_string() for part in (lungs, added, marker)), *told.caveats(), sep="\n")
     if args.record:
         training = {name: generator.card.training[name] for name in ("budget", "images seen")}
         about = {"date": f"{date.today()}", "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
