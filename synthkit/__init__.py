@@ -10,6 +10,7 @@ _HOMES = {
     "synthkit.core.schema": ("Category", "Quantity", "Schema"),
     "synthkit.core.space": ("Channel", "Space"),
     "synthkit.core.cohort": ("Cohort",),
+    "synthkit.core.missing": ("hide_channels",),
     "synthkit.core.provenance": ("Provenance",),
     "synthkit.core.budget": ("Steps", "Minutes"),
     "synthkit.core.result": ("Measured", "Scores", "Section"),

@@ -159,6 +159,9 @@ class Cohort:
         lines = [marks[self.provenance.kind]] if self.provenance.kind in marks else []
         if len(self.skipped):
             lines.append(f"{len(self.skipped)} files were skipped; see `.skipped` for the reasons.")
+        lacking = self.table["missing_channels"].fillna("").ne("").sum() if "missing_channels" in self.table else 0
+        if lacking:
+            lines.append(f"{lacking} of {len(self)} images lack a channel (column missing_channels).")
         return [*lines, *self.notes]
 
     def figure(self, *, images: int = 24, columns: int = 8) -> "Figure":

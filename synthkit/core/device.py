@@ -24,11 +24,8 @@ def usable(device: torch.device | str) -> torch.device:
     return found
 
 
-def precision(device: str, *, dims: int = 2) -> str:
+def precision(device: str) -> str:
     """bf16 autocast where the hardware multiplies in bf16, else full float32 (Lightning's names)."""
-    # On a CPU the bf16 weight gradient of a 3D convolution over two slices is uninitialised memory (torch 2.13, oneDNN).
-    if device == "cpu" and dims == 3:
-        return "32-true"
     fast = torch.cuda.is_bf16_supported() if device == "cuda" else _processor_has_bf16()
     return "bf16-mixed" if fast else "32-true"
 

@@ -72,6 +72,13 @@ class Space:
         """(C, [D,] H, W)."""
         return (len(self.channels), *self.size)
 
+    @property
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """Channel numbers of what is there or missing as a whole: each modality, each mask, and all colours together."""
+        colours = tuple(number for number, channel in enumerate(self.channels) if channel.kind == "colour")
+        alone = [(number,) for number, channel in enumerate(self.channels) if channel.kind != "colour"]
+        return tuple(sorted([*alone, *([colours] if colours else [])]))
+
     def _window(self) -> tuple[np.ndarray, np.ndarray]:
         ends = np.array([(c.low, c.high) for c in self.channels], np.float64).T
         column = (-1, *(1,) * self.dims)

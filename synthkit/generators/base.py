@@ -5,10 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from synthkit.core.budget import Budget, resolve
 from synthkit.core.cohort import Cohort, require_disjoint
 from synthkit.core.imports import class_at, path_of
 from synthkit.core.kinds import require_kind, require_number
+from synthkit.core.missing import require_whole
 from synthkit.core.provenance import canonical, digest
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
@@ -46,6 +49,15 @@ class Recipe(ABC):
     @abstractmethod
     def stages(self, network: Network, schema: Schema, space: Space) -> "tuple[Stage, ...]":
         """What is trained one after another, so that the network is ready in the end."""
+
+    def codes(self, train: Cohort) -> np.ndarray:
+        """(N, width) what its network is told of each image: the factors.
+
+        Raises:
+            DataError: an image that lacks a channel, where the family cannot learn from the rest.
+        """
+        require_whole(train, f"teach a {type(self).__name__}")
+        return train.schema.encode(train.table)
 
     @property
     @abstractmethod
@@ -105,7 +117,7 @@ class Recipe(ABC):
         identity = {"recipe": self.to_json(), "seed": seed, "budget": f"{type(chosen).__name__}({chosen.count})", "data": cohort_digest(train),
                     "balance": balance, **({"start": start.weights_digest()} if start else {})}  # fmt: skip
         weights = balance_weights(train, balance) if balance else None
-        data = TrainingData(train, train.schema.encode(train.table), batch_size=self.batch_size, seed=seed, weights=weights)
+        data = TrainingData(train, self.codes(train), batch_size=self.batch_size, seed=seed, weights=weights)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = self.network(train.schema, train.space)

@@ -1,13 +1,16 @@
 """Conditional diffusion by flow matching: one straight path from noise to image, factors as condition."""
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
+from synthkit.core.cohort import Cohort
 from synthkit.core.imports import class_at
+from synthkit.core.missing import missing_channels
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import FitError
@@ -17,6 +20,7 @@ from synthkit.generators.solvers import SOLVERS, Velocity, midpoint, require_sol
 from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
 from synthkit.nets.network import Batch, LockableNetwork, Network, Trainable
+from synthkit.nets.showing import Showing
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Diffusion(Recipe):
         guidance: factor to weight: 1 changes nothing, above 1 the factor shows more than the data have it (classifier-free
             guidance, Ho & Salimans 2022, of single factors); each factor given costs another evaluation. Both directions use it.
         drop: share of training images that hide factors from the network, a random subset each; so any subset may be asked for.
+        show: share of training images that show the network some of their modalities, a random subset each; so `Generator.complete` may draw
+            any from any others. Without effect where images have one.
         backbone: "module:Class" of the velocity network v(x, t, c), called with channels, size and condition_width.
         options: further keyword arguments of that class.
         batch_size, learning_rate: of the training.
@@ -49,12 +55,24 @@ class Diffusion(Recipe):
     solver: str = "midpoint"
     shift: float = 1.0
     guidance: Mapping[str, float] = field(default_factory=dict)
+    show: float = 0.5
 
     def __post_init__(self) -> None:
         require_flow(self)
+        if isinstance(self.show, bool) or not isinstance(self.show, (int, float)) or not 0 <= self.show <= 1:
+            raise FitError(f"Diffusion(show={self.show!r}): show must lie between 0 and 1")
 
     def network(self, schema: Schema, space: Space) -> "FlowNetwork":
-        return flow_network(self, schema, space.shape)
+        parts = space.parts
+        return flow_network(self, schema, space.shape, Showing(parts, self.show) if len(parts) > 1 else Showing())
+
+    def codes(self, train: Cohort) -> np.ndarray:
+        parts = train.space.parts
+        factors = train.schema.encode(train.table)
+        if len(parts) < 2:
+            return factors
+        missing = missing_channels(train)
+        return np.concatenate([factors, np.stack([missing[:, list(part)].any(1) for part in parts], 1).astype(np.float32)], 1)
 
     def stages(self, network: Network, schema: Schema, space: Space) -> tuple[Stage, ...]:
         return (Stage("flow", network),)
@@ -85,13 +103,14 @@ def require_flow(recipe: FlowSettings) -> None:
         raise FitError(f"{family}(guidance=..., drop=0): a network that never saw a factor hidden cannot be guided towards it; train with drop above 0")
 
 
-def flow_network(recipe: FlowSettings, schema: Schema, shape: tuple[int, ...]) -> "FlowNetwork":
+def flow_network(recipe: FlowSettings, schema: Schema, shape: tuple[int, ...], showing: Showing = Showing()) -> "FlowNetwork":
     """An untrained flow on images, or latents, of this shape (channels, *size)."""
-    velocity = class_at(recipe.backbone, nn.Module)(channels=shape[0], size=shape[1:], condition_width=schema.width, **recipe.options)
+    width = schema.width + showing.width
+    velocity = class_at(recipe.backbone, nn.Module)(channels=shape[0], size=shape[1:], condition_width=width, **recipe.options)
     places = dict(zip(schema.names, schema.blocks()))
     guided = tuple((places[schema[name].name], float(weight)) for name, weight in recipe.guidance.items() if weight != 1)
     hiding = Hiding(tuple(schema.blocks()), recipe.drop)
-    return FlowNetwork(velocity, shape=shape, hiding=hiding, steps=recipe.steps, solver=recipe.solver, shift=recipe.shift, guided=guided)
+    return FlowNetwork(velocity, shape=shape, hiding=hiding, steps=recipe.steps, solver=recipe.solver, shift=recipe.shift, guided=guided, showing=showing)
 
 
 class FlowNetwork(LockableNetwork, Trainable):
@@ -102,19 +121,30 @@ class FlowNetwork(LockableNetwork, Trainable):
 
     def __init__(
         self, velocity: nn.Module, *, shape: tuple[int, ...], hiding: Hiding, steps: int, solver: str = "midpoint", shift: float = 1.0,
-        guided: tuple[tuple[slice, float], ...] = (),
+        guided: tuple[tuple[slice, float], ...] = (), showing: Showing = Showing(),
     ):  # fmt: skip
         super().__init__()
-        self.velocity, self.shape, self.hiding = velocity, shape, hiding
+        self.velocity, self.shape, self.hiding, self.showing = velocity, shape, hiding, showing
         self.steps, self.solver, self.shift, self.guided = steps, solver, shift, guided
         self.evaluations = SOLVERS[solver].each * steps * (1 + len(guided))
 
     def training_step(self, batch: Batch) -> torch.Tensor:
-        """Mean squared error of the velocity at stratified times, factors hidden now and then."""
+        """Mean squared error of the velocity at stratified times, factors hidden and parts shown now and then.
+
+        Parts that are shown stand finished beside those on their way; those that the image lacks are noise, and teach nothing.
+        """
         noise = batch.normal_like()
         t = stratified_times(len(batch.x), batch.uniform(1))
-        predicted = self.velocity(interpolate(noise, batch.x, t), t, self.hiding(batch))
-        return (predicted.float() - (batch.x - noise)).square().mean()
+        x, factors = interpolate(noise, batch.x, t), len(batch.c[0]) - len(self.showing.parts)
+        c, absent = self.hiding(replace(batch, c=batch.c[:, :factors])), batch.c[:, factors:] > 0
+        if not self.showing.parts:
+            return (self.velocity(x, t, c).float() - (batch.x - noise)).square().mean()
+        given = self.showing.drawn(batch, absent)
+        shown, lacking = (self.showing.pixels(part, x) for part in (given, absent))
+        x = torch.where(shown, batch.x, torch.where(lacking, noise, x))
+        predicted = self.velocity(x, t, torch.cat([c, self.showing.marks(given, absent)], 1))
+        asked = (~shown & ~lacking).expand_as(x)
+        return (predicted.float() - (batch.x - noise)).square().masked_fill(~asked, 0).sum() / asked.sum()
 
     def latent_shape(self) -> tuple[int, ...]:
         return self.shape
@@ -135,6 +165,13 @@ class FlowNetwork(LockableNetwork, Trainable):
 
         return integrate(led, z, steps=self.steps, solver=self.solver, shift=self.shift)
 
+    def complete(self, z: torch.Tensor, c: torch.Tensor, x: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+        """Images whose given parts (N, parts) are those of x, and the rest follows from them, the condition and the noise z."""
+        known = self.showing.pixels(given > 0, x)
+        velocity = self._guided(torch.cat([c, self.showing.marks(given, torch.zeros_like(given))], 1))
+        filled = integrate(lambda y, t: velocity(y, t).masked_fill(known, 0), torch.where(known, x, z), steps=self.steps, solver=self.solver, shift=self.shift)
+        return torch.where(known, x, filled)
+
     def edit_inside(self, x: torch.Tensor, c: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Outside the mask every step of the way back to the image is that of the way there, as inpainting with a known
         surrounding (Lugmayr et al. 2022) but from the image's own latent; inside, the difference of both conditions is added.
@@ -154,6 +191,9 @@ class FlowNetwork(LockableNetwork, Trainable):
 
     def under(self, c: torch.Tensor) -> Velocity:
         """The velocity (x, t) under a condition, away from what it would be without each guided factor."""
+        return self._guided(self.showing.unmarked(c))
+
+    def _guided(self, c: torch.Tensor) -> Velocity:
         if not self.guided:
             return lambda x, t: self.velocity(x, t, c)
         without = [(hidden(c, place), weight) for place, weight in self.guided]

@@ -6,7 +6,6 @@ import torch
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.provenance import patient_digest
-from synthkit.core.schema import Schema
 from synthkit.generators.base import Recipe
 from synthkit.generators.card import Card
 from synthkit.generators.generator import Generator
@@ -30,7 +29,7 @@ def fitted(
         "images seen": outcome.images_seen, "seconds": round(outcome.seconds, 1), "precision": outcome.precision, "losses": outcome.losses,
     }  # fmt: skip
     if valid is not None and isinstance(network, Trainable):
-        training["validation loss"] = validation_loss(network, train.schema, valid)
+        training["validation loss"] = validation_loss(network, recipe.codes(valid), valid)
     name = f"{type(recipe).__name__.lower()} on {origin.source}"
     patients = frozenset(map(patient_digest, train.table["patient_id"].unique()))
     if start is not None:
@@ -53,12 +52,12 @@ def _distinct(records: list[dict[str, Any]], *, but: str) -> list[dict[str, Any]
     return [record for data, record in found.items() if data != but]
 
 
-def validation_loss(network: Trainable, schema: Schema, valid: Cohort) -> float:
-    """Training loss on patients that were not trained on, one pass with fixed noise."""
+def validation_loss(network: Trainable, told: np.ndarray, valid: Cohort) -> float:
+    """Training loss on patients that were not trained on, one pass with fixed noise; `told` is what the network is told of each."""
     from synthkit.core.randomness import torch_generator
     from synthkit.nets.network import Batch
 
-    codes, losses = torch.from_numpy(schema.encode(valid.table)), []
+    codes, losses = torch.from_numpy(told), []
     device = next(network.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(valid), 32):

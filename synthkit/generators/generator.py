@@ -1,9 +1,9 @@
 """Generator: a fitted recipe. It samples, encodes, decodes, edits, and can be saved."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import torch
 
 from synthkit.core.budget import Budget
 from synthkit.core.cohort import Cohort
+from synthkit.core.missing import require_whole
 from synthkit.core.provenance import Provenance, canonical, digest, patient_digest
 from synthkit.core.randomness import normal
 from synthkit.core.schema import Schema
@@ -19,9 +20,6 @@ from synthkit.errors import AbilityError, DataError, FitError, LeakageError, Sch
 from synthkit.generators.base import Recipe
 from synthkit.generators.card import Card
 from synthkit.nets.network import EditableNetwork, Network
-
-if TYPE_CHECKING:
-    pass
 
 # A result may depend on how many images share a batch, in the last bit: the number is fixed per device and recorded.
 BATCH = {"cpu": 8, "cuda": 128}
@@ -157,6 +155,7 @@ class Generator:
         """The latents (N, *latent) of a cohort under its own factors."""
         network = self.require_editable("encode")
         self.require_fit(cohort)
+        require_whole(cohort, "encode")
         return self.batched(network.encode, cohort.images.tensor(), self.code(cohort.table))
 
     def require_editable(self, verb: str) -> EditableNetwork:
@@ -238,6 +237,26 @@ class Generator:
 
         after(self, cohort, do)  # what cannot be set is refused before anything is computed
         return inverted(self, cohort).edit(do)
+
+    def complete(self, cohort: Cohort, *, missing: Sequence[str] | None = None, seed: int) -> Cohort:
+        """All channels of given images: those that are known as they are (on the 16-bit scale), the missing ones drawn given these and the record.
+
+        Args:
+            cohort: images with some of the generator's channels; factors that are blank are left open.
+            missing: channels to draw for every image, also where the cohort has them; left out, those that an image lacks.
+            seed: other seeds draw other completions; `sk.completion` compares several.
+        Returns:
+            A cohort; `source_id` names each original and `drawn_channels` what was drawn.
+        Raises:
+            AbilityError: a family, or a generator, that learnt no channel beside others.
+            DataError: unknown channel, another size or window, nothing missing, or nothing left to complete from.
+
+        Example:
+            heads = gen.complete(mr_only, missing=["CT"], seed=0)
+        """
+        from synthkit.generators.completing import completed
+
+        return completed(self, cohort, missing, seed)
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write weights (safetensors), recipe, schema, space and card; `half` stores float16."""

@@ -18,6 +18,7 @@ from synthkit.generators.solvers import euler, midpoint, time_grid
 from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
 from synthkit.nets.network import Batch, Network, Trainable
+from synthkit.nets.showing import Showing
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,10 @@ class Student(Recipe):
             raise FitError(f"Student({given}): batch_size={self.batch_size} must hold an image for each of the {self.evaluations} parts")
 
     def network(self, schema: Schema, space: Space) -> "StudentNetwork":
-        velocity = class_at(self.backbone, nn.Module)(channels=len(space.channels), size=space.size, condition_width=schema.width, **self.options)
-        return StudentNetwork(velocity, shape=space.shape, cuts=time_grid(self.evaluations, shift=self.shift))
+        showing = Showing(space.parts, 0) if len(space.parts) > 1 else Showing()
+        width = schema.width + showing.width
+        velocity = class_at(self.backbone, nn.Module)(channels=len(space.channels), size=space.size, condition_width=width, **self.options)
+        return StudentNetwork(velocity, shape=space.shape, cuts=time_grid(self.evaluations, shift=self.shift), showing=showing)
 
     def stages(self, network: Network, schema: Schema, space: Space) -> tuple[Stage, ...]:
         times = time_grid(self.evaluations * self.teacher_steps, shift=self.shift)
@@ -73,16 +76,17 @@ class Student(Recipe):
 class StudentNetwork(Network):
     """A velocity network that crosses each part of the way in one evaluation: its velocity is the mean one of the part."""
 
-    def __init__(self, velocity: nn.Module, *, shape: tuple[int, ...], cuts: tuple[float, ...]):
+    def __init__(self, velocity: nn.Module, *, shape: tuple[int, ...], cuts: tuple[float, ...], showing: Showing = Showing()):
         super().__init__()
-        self.velocity, self.shape, self.cuts = velocity, shape, cuts
+        self.velocity, self.shape, self.cuts, self.showing = velocity, shape, cuts, showing
         self.evaluations = len(cuts) - 1
 
     def latent_shape(self) -> tuple[int, ...]:
         return self.shape
 
     def decode(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        return euler(lambda x, t: self.velocity(x, t, c), z, self.cuts)
+        told = self.showing.unmarked(c)
+        return euler(lambda x, t: self.velocity(x, t, told), z, self.cuts)
 
 
 class Distillation(Trainable):
@@ -101,7 +105,7 @@ class Distillation(Trainable):
 
     def training_step(self, batch: Batch) -> torch.Tensor:
         """Mean squared error of the mean velocity, each part of the way on its share of the images."""
-        c, number = self.hiding(batch), torch.arange(len(batch.x), device=batch.x.device) * len(self.parts) // len(batch.x)
+        c, number = self.student.showing.unmarked(self.hiding(batch)), torch.arange(len(batch.x), device=batch.x.device) * len(self.parts) // len(batch.x)
         t = torch.tensor([part[0] for part in self.parts], device=batch.x.device)[number]
         at = interpolate(batch.normal_like(), batch.x, t)
         # Noised images stand for what the teacher makes of noise: on its way it passes through the same distribution.

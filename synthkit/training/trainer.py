@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from synthkit.core.budget import Minutes
-from synthkit.core.device import accelerator, precision
+from synthkit.core.device import accelerator
 from synthkit.errors import FitError
 from synthkit.nets.network import Trainable
 from synthkit.training.data import TrainingData
@@ -18,10 +18,11 @@ from synthkit.training.keeper import Keeper
 from synthkit.training.loop import Loop
 from synthkit.training.memory import require_room
 from synthkit.training.plan import Outcome, Plan
+from synthkit.training.precision import trained_in
 from synthkit.training.state import State, load_state
 
 
-def _lightning(plan: Plan, keeper: Keeper, *, dims: int) -> pl.Trainer:
+def _lightning(plan: Plan, keeper: Keeper, *, precision: str) -> pl.Trainer:
     kind = accelerator(plan.device)
     if kind == "cuda" and plan.devices > torch.cuda.device_count():
         raise FitError(f"devices={plan.devices}, but this machine has {torch.cuda.device_count()} GPU(s)")
@@ -33,7 +34,7 @@ def _lightning(plan: Plan, keeper: Keeper, *, dims: int) -> pl.Trainer:
     several = "ddp_notebook" if _in_notebook() else "ddp_spawn"
     return pl.Trainer(
         accelerator="gpu" if kind == "cuda" else "cpu", devices=plan.devices, strategy=several if plan.devices > 1 else "auto",
-        precision=precision(kind, dims=dims),
+        precision=precision,
         max_steps=-1, max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[keeper], num_sanity_val_steps=0, use_distributed_sampler=False, default_root_dir=keeper.folder,
     )  # fmt: skip
@@ -60,21 +61,21 @@ def train(network: Trainable, data: TrainingData, plan: Plan) -> Outcome:
         FitError: no room in memory, a loss that is no number, a run folder of another run.
         StoreError: a damaged checkpoint in the run folder.
     """
+    used = trained_in(network, data, plan.device)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(plan.run or scratch)
         state = load_state(folder, plan.identity) if plan.run else None
         if state is None or not state.finished:
-            _run(network, data, plan, state or State({}, 0), folder)
+            _run(network, data, plan, state or State({}, 0), folder, precision=used)
             state = load_state(folder, plan.identity)
         network.load_state_dict(state.part("average"))
     # Weights in another layout round otherwise: a run that is read back must give the bytes of one that was just trained.
     layout = torch.channels_last if data.dims == 2 else torch.channels_last_3d
     network.requires_grad_(False).eval().to(accelerator(plan.device), memory_format=layout)
-    used = precision(accelerator(plan.device), dims=data.dims)
     return Outcome(state.part("average"), state.step, state.step * plan.batch_size, state.seconds, state.losses, used)
 
 
-def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folder: Path) -> None:
+def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folder: Path, *, precision: str) -> None:
     _quiet()
     network.train()
     if plan.devices == 1:
@@ -84,7 +85,7 @@ def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folde
     network.to(memory_format=torch.channels_last if data.dims == 2 else torch.channels_last_3d)
     if start.tensors:
         network.load_state_dict(start.part("network"))
-    trainer = _lightning(plan, Keeper(plan, folder, start), dims=data.dims)
+    trainer = _lightning(plan, Keeper(plan, folder, start), precision=precision)
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(Loop(network, data, plan, start))
