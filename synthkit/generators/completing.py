@@ -31,7 +31,8 @@ def completed(generator: "Generator", cohort: Cohort, missing: Sequence[str] | N
     given = np.stack([~gone[:, list(part)].any(1) for part in parts], 1)
     if not given.any(1).all():
         row = int((~given.any(1)).argmax())
-        raise DataError(f"image {cohort.table['image_id'].iloc[row]!r} would have nothing left to complete from; sample whole images with .sample(table, seed=...)")
+        raise DataError(f"image {cohort.table['image_id'].iloc[row]!r} would have nothing left to complete from; "
+                        "sample whole images with .sample(table, seed=...)")  # fmt: skip
     keys = cohort.table["image_id"].tolist()
     z = normal(network.latent_shape(), seed=int(seed), identities=keys, stream="complete")
     images = generator.batched(network.complete, z, generator.code(cohort.schema.check(cohort.table)), x, torch.from_numpy(given).float())

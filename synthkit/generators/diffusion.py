@@ -20,7 +20,7 @@ from synthkit.generators.solvers import SOLVERS, Velocity, midpoint, require_sol
 from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
 from synthkit.nets.network import Batch, LockableNetwork, Network, Trainable
-from synthkit.nets.showing import Showing
+from synthkit.nets.showing import NOTHING, Showing
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ class Diffusion(Recipe):
             raise FitError(f"Diffusion(show={self.show!r}): show must lie between 0 and 1")
 
     def network(self, schema: Schema, space: Space) -> "FlowNetwork":
-        parts = space.parts
-        return flow_network(self, schema, space.shape, Showing(parts, self.show) if len(parts) > 1 else Showing())
+        return flow_network(self, schema, space.shape, Showing.of(space.parts, self.show))
 
     def codes(self, train: Cohort) -> np.ndarray:
         parts = train.space.parts
@@ -103,7 +102,7 @@ def require_flow(recipe: FlowSettings) -> None:
         raise FitError(f"{family}(guidance=..., drop=0): a network that never saw a factor hidden cannot be guided towards it; train with drop above 0")
 
 
-def flow_network(recipe: FlowSettings, schema: Schema, shape: tuple[int, ...], showing: Showing = Showing()) -> "FlowNetwork":
+def flow_network(recipe: FlowSettings, schema: Schema, shape: tuple[int, ...], showing: Showing = NOTHING) -> "FlowNetwork":
     """An untrained flow on images, or latents, of this shape (channels, *size)."""
     width = schema.width + showing.width
     velocity = class_at(recipe.backbone, nn.Module)(channels=shape[0], size=shape[1:], condition_width=width, **recipe.options)
@@ -121,7 +120,7 @@ class FlowNetwork(LockableNetwork, Trainable):
 
     def __init__(
         self, velocity: nn.Module, *, shape: tuple[int, ...], hiding: Hiding, steps: int, solver: str = "midpoint", shift: float = 1.0,
-        guided: tuple[tuple[slice, float], ...] = (), showing: Showing = Showing(),
+        guided: tuple[tuple[slice, float], ...] = (), showing: Showing = NOTHING,
     ):  # fmt: skip
         super().__init__()
         self.velocity, self.shape, self.hiding, self.showing = velocity, shape, hiding, showing

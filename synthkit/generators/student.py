@@ -18,7 +18,7 @@ from synthkit.generators.solvers import euler, midpoint, time_grid
 from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
 from synthkit.nets.network import Batch, Network, Trainable
-from synthkit.nets.showing import Showing
+from synthkit.nets.showing import NOTHING, Showing
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Student(Recipe):
             raise FitError(f"Student({given}): batch_size={self.batch_size} must hold an image for each of the {self.evaluations} parts")
 
     def network(self, schema: Schema, space: Space) -> "StudentNetwork":
-        showing = Showing(space.parts, 0) if len(space.parts) > 1 else Showing()
+        showing = Showing.of(space.parts, 0)
         width = schema.width + showing.width
         velocity = class_at(self.backbone, nn.Module)(channels=len(space.channels), size=space.size, condition_width=width, **self.options)
         return StudentNetwork(velocity, shape=space.shape, cuts=time_grid(self.evaluations, shift=self.shift), showing=showing)
@@ -76,7 +76,7 @@ class Student(Recipe):
 class StudentNetwork(Network):
     """A velocity network that crosses each part of the way in one evaluation: its velocity is the mean one of the part."""
 
-    def __init__(self, velocity: nn.Module, *, shape: tuple[int, ...], cuts: tuple[float, ...], showing: Showing = Showing()):
+    def __init__(self, velocity: nn.Module, *, shape: tuple[int, ...], cuts: tuple[float, ...], showing: Showing = NOTHING):
         super().__init__()
         self.velocity, self.shape, self.cuts, self.showing = velocity, shape, cuts, showing
         self.evaluations = len(cuts) - 1

@@ -49,3 +49,12 @@ class Showing:
         chance = batch.uniform(count, absent.shape[1]).masked_fill(absent, 2.0)
         kept_back = torch.where(absent, -1.0, chance).argmax(1, keepdim=True)
         return (chance < rate).scatter(1, kept_back, False)
+
+
+    @staticmethod
+    def of(parts: tuple[tuple[int, ...], ...], share: float) -> "Showing":
+        """Of images of these parts; of one part nothing can be shown beside another."""
+        return Showing(parts, share) if len(parts) > 1 else NOTHING
+
+
+NOTHING = Showing()
