@@ -12,8 +12,12 @@ import torch
 from toys import SMALL_NET, Interrupted, Line, PowerCut, toy_cohort
 
 from synthkit.core.budget import Minutes, Steps, resolve
+from synthkit.core.space import Channel, Space
 from synthkit.errors import FitError, LeakageError, SchemaError, StoreError
 from synthkit.generators.diffusion import Diffusion
+from synthkit.generators.gan import GAN
+from synthkit.generators.latent import LatentDiffusion
+from synthkit.generators.vae import VAE
 from synthkit.nets.network import Batch, Trainable
 from synthkit.tasks.classifier import Classifier
 from synthkit.training import memory
@@ -197,8 +201,36 @@ def test_too_little_memory_names_the_batch_size_that_fits(monkeypatch):
     with pytest.raises(FitError):
         memory.require_room(network, x, c, batch_size=fits + 1)
     free = 1000
-    with pytest.raises(FitError, match="smaller size="):
+    with pytest.raises(FitError, match="take a machine with more memory"):
         greedy.fit(cohort, budget=Steps(1))
+
+
+def test_a_volume_that_would_never_fit_is_refused_before_it_is_tried(monkeypatch):
+    """512³ on 24 GB: nothing of that size is made, and the size that is named fits."""
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 24 * 2**30)
+    schema = toy_cohort(4).schema
+
+    def ask(size: int) -> None:
+        recipe, space = LatentDiffusion(), Space((size,) * 3, (Channel("CT"),))
+        codec = recipe.stages(recipe.network(schema, space), schema, space)[0].trainable
+        memory.require_room(codec, torch.empty(1).expand(2, 1, size, size, size), torch.empty(2, schema.width), batch_size=4)
+
+    with pytest.raises(FitError, match=r"512 × 512 × 512 images with batch_size=4 needs about \d+.\d GB.*size=\d+") as caught:
+        ask(512)
+    fits = int(str(caught.value).rsplit("size=", 1)[1])
+    assert 128 <= fits < 512
+    with pytest.raises(FitError, match="batch_size=1 would fit$"):
+        ask(fits)
+
+
+@pytest.mark.parametrize("recipe", [Diffusion(options=SMALL_NET), VAE(options={"widths": (8, 16), "embedding": 32}), GAN()], ids=lambda r: type(r).__name__)
+def test_counting_without_content_is_counting(recipe):
+    cohort = toy_cohort(4)
+    network = recipe.network(cohort.schema, cohort.space)
+    trainable = recipe.stages(network, cohort.schema, cohort.space)[0].trainable
+    x, c = cohort.images.tensor([0, 1]), torch.from_numpy(cohort.schema.encode(cohort.table))[:2]
+    run = memory._kept(trainable, Batch(x, c, torch.Generator().manual_seed(0)))
+    assert memory.bytes_per_image(trainable, x, c) == run > 0
 
 
 class ThreeKept(Line):

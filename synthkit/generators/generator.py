@@ -21,8 +21,9 @@ from synthkit.generators.base import Recipe
 from synthkit.generators.card import Card
 from synthkit.nets.network import EditableNetwork, Network
 
-# A result may depend on how many images share a batch, in the last bit: the number is fixed per device and recorded.
+# A result may depend on how many images share a batch, in the last bit: the number is fixed per device and size of the images, and recorded.
 BATCH = {"cpu": 8, "cuda": 128}
+PIXELS = {"cpu": 2**21, "cuda": 2**24}  # in a batch, so that large volumes go through one by one
 BOOKKEEPING = ("image_id", "patient_id", "request_id", "source_id", "round_trip")
 
 
@@ -130,9 +131,15 @@ class Generator:
         """Digest of what decides an image beside its request: weights and settings."""
         return digest(canonical([self.weights_digest(), self.recipe.to_json()]))
 
+    @property
+    def batch_size(self) -> int:
+        """Images that go through the network at once."""
+        kind = self.device.type if self.device.type in BATCH else "cpu"
+        return max(1, min(BATCH[kind], PIXELS[kind] // int(np.prod(self.space.size))))
+
     def batched(self, step: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
         """Run a step over full batches of the fixed size, the last one padded; answers on the CPU."""
-        size, count, out = BATCH.get(self.device.type, BATCH["cpu"]), len(inputs[0]), []
+        size, count, out = self.batch_size, len(inputs[0]), []
         layout = torch.channels_last if self.space.dims == 2 else torch.channels_last_3d
         self.trained.eval()
         with torch.inference_mode():
@@ -212,7 +219,7 @@ class Generator:
     def origin(self, kind: str, seed: int | None, more: Mapping[str, Any], *parents: Provenance) -> Provenance:
         """The lineage of images made here: "synthetic", or "edited" from those of `parents`."""
         made_by = {"recipe": self.recipe.to_json(), "generator": self.card.name, "device": self.device.type,
-                   "batch": BATCH.get(self.device.type, BATCH["cpu"]), "threads": torch.get_num_threads(), **more}  # fmt: skip
+                   "batch": self.batch_size, "threads": torch.get_num_threads(), **more}  # fmt: skip
         records = [self.card.trained_on, *self.card.trained_on.get("before", [])]
         taught = [(Provenance.from_json(on["provenance"]), on["digest"]) for on in records]
         taught = [replace(record, digests={**record.digests, "data": data}) for record, data in taught]

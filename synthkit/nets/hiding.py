@@ -26,4 +26,4 @@ class Hiding:
         rate = batch.uniform(len(batch.c), 1) * (batch.uniform(len(batch.c), 1) < self.drop)
         keep = (batch.uniform(len(batch.c), len(self.blocks)) >= rate).float()
         widths = torch.tensor([block.stop - block.start for block in self.blocks], device=batch.c.device, dtype=torch.long)
-        return batch.c * keep.repeat_interleave(widths, 1)
+        return batch.c * keep.repeat_interleave(widths, 1, output_size=batch.c.shape[1])
