@@ -22,6 +22,7 @@ _HOMES = {
     "synthkit.data.catalog": ("catalog",),
     "synthkit.data.fhir": ("load_fhir",),
     "synthkit.data.fhir_codes": ("fhir_codes",),
+    "synthkit.data.fuse": ("fuse",),
     "synthkit.data.load": ("load",),
     "synthkit.data.practice": ("write_practice_dicoms",),
     "synthkit.data.skipped": ("find_skipped",),

@@ -47,7 +47,8 @@ def test_what_is_set_is_followed_by_its_effects_alone():
 @pytest.mark.parametrize(("call", "kind", "words"), [
     (lambda: sk.Joint("scm", GEN), sk.DataError, "scm: got 'scm'"), (lambda: sk.Joint(SCM, COHORT), sk.DataError, "generator: got a Cohort"),
     (lambda: sk.Joint(sk.CausalGraph(RECORD.only(("score",)), {"score": []}).fit(record_of(toy_table(50))), GEN), sk.SchemaError, "no factor is in both"),
-    (lambda: sk.Joint(SCM, GEN).sample(0, seed=0), sk.SchemaError, "count: 0"), (lambda: sk.Joint(SCM, GEN).sample(3, seed=0, do={"ward": 1}), sk.SchemaError, "ward"),
+    (lambda: sk.Joint(SCM, GEN).sample(0, seed=0), sk.SchemaError, "count: 0"),
+    (lambda: sk.Joint(SCM, GEN).sample(3, seed=0, do={"ward": 1}), sk.SchemaError, "ward"),
 ])  # fmt: skip
 def test_what_cannot_be_joined_is_refused(call, kind, words):
     with pytest.raises(kind, match=words):
