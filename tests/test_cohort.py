@@ -156,4 +156,4 @@ def test_a_cohort_shows_its_kind_in_a_notebook_cell_and_escapes_names():
     html = cohort._repr_html_()
     assert "Synthetic cohort: &lt;b&gt;maker" in html and "Synthetic images: generated" in html and "data:image/png" in html
     assert "Synthetic: " in cohort.figure().layout.title.text
-    assert toy_cohort(3, size=(4, 6, 8)).figure().layout.title.text.startswith("Real: toy (3 images)")
+    assert toy_cohort(3, size=(4, 6, 8)).figure().layout.title.text.startswith("Real: toy (3 volumes)")

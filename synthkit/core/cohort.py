@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from synthkit.core.figures import img_tag, picture_figure, plane, sheet
+from synthkit.core.figures import img_tag, picture_figure, plane, planes, sheet
 from synthkit.core.pixels import Pixels
 from synthkit.core.provenance import Provenance
 from synthkit.core.randomness import permutation
@@ -19,6 +19,7 @@ from synthkit.errors import DataError, LeakageError, SchemaError
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+VOLUMES, PLANES = 3, ("axial", "coronal", "sagittal")  # on a contact sheet
 NO_PATIENTS = "No patient column was given: every image counts as its own patient, so patients may stand on both sides of a split."
 
 
@@ -165,12 +166,23 @@ class Cohort:
         return [*lines, *self.notes]
 
     def figure(self, *, images: int = 24, columns: int = 8) -> "Figure":
-        """A contact sheet of the first images, titled with the cohort's kind and source."""
+        """A contact sheet of the first images, titled with the cohort's kind and source; of volumes three planes of every channel."""
+        if self.space.dims == 3 and len(self):
+            return self._planes(min(images, VOLUMES))
         pictures = [plane(self.images[i]) for i in range(min(images, len(self)))]
         if not pictures:
             raise DataError("an empty cohort has no images to show")
         rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
         return picture_figure(rows, title=f"{self.provenance.kind.capitalize()}: {self.provenance.source} ({len(self)} images)")
+
+    def _planes(self, images: int) -> "Figure":
+        rows, names, channels = [], [], self.space.channels
+        for i in range(min(images, len(self))):
+            cuts = [planes(self.images[i][number : number + 1]) for number in range(len(channels))]
+            rows += [list(row) for row in zip(*cuts)]
+            names += [f"{self.table['image_id'].iloc[i][-16:]}, {name}" for name in PLANES]
+        title = f"{self.provenance.kind.capitalize()}: {self.provenance.source} ({len(self)} volumes)"
+        return picture_figure(rows, title=title, row_names=names, column_names=[channel.name for channel in channels])
 
     def _repr_html_(self) -> str:
         shown = [plane(self.images[i]) for i in range(min(12, len(self)))]

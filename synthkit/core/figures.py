@@ -26,6 +26,23 @@ def plane(image: "torch.Tensor") -> np.ndarray:
     return (np.clip((colour.transpose(1, 2, 0) + 1) / 2, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
+def planes(image: "torch.Tensor") -> list[np.ndarray]:
+    """Axial, coronal and sagittal middle plane of one (C, D, H, W) volume in [-1, 1] as (side, side, 3) uint8 pictures, slices running upward.
+
+    Planes are centred on black squares of one size, in voxels as they are: proportions hold where voxels are cubes.
+    """
+    pixels = np.asarray(image, np.float32)
+    _, depth, height, width = pixels.shape
+    cuts = pixels[:, depth // 2], pixels[:, ::-1, height // 2], pixels[:, ::-1, :, width // 2]
+    side, framed = max(depth, height, width), []
+    for cut in cuts:
+        frame = np.full((len(pixels), side, side), -1, np.float32)
+        top, left = (side - cut.shape[1]) // 2, (side - cut.shape[2]) // 2
+        frame[:, top : top + cut.shape[1], left : left + cut.shape[2]] = cut
+        framed.append(plane(frame))
+    return framed
+
+
 def signed_plane(change: "torch.Tensor", limit: float) -> np.ndarray:
     """(H, W, 3) uint8: red where the change brightens, blue where it darkens, white at zero."""
     pixels = np.asarray(change, np.float32)
