@@ -8,6 +8,7 @@ from synthkit.nets.augment import augment
 from synthkit.nets.blocks import TimeEmbedding, coordinates, groups_of, shuffle, unshuffle
 from synthkit.nets.convnet import ConvNet
 from synthkit.nets.network import Batch
+from synthkit.nets.unet import UNet
 
 STILL = {"shift": 0, "zoom": 0, "turn": 0, "contrast": 0, "noise": 0}
 
@@ -101,3 +102,14 @@ def test_sizes_and_dimensions_that_do_not_suit_them_are_refused():
         DiffusersUNet(channels=1, size=(8, 16, 16), condition_width=0)
     with pytest.raises(FitError, match="MONAI's DiffusionModelUNet needs sides that are multiples of 4"):
         MonaiUNet(channels=1, size=(16, 18), condition_width=0)
+
+
+def test_the_noise_of_folded_voxels_reaches_the_output_of_a_narrow_network():
+    """64 folded channels do not fit through 8: only what goes straight can hold their noise."""
+    shape, t = (2, 1, 8, 8, 8), torch.full((2,), 0.3)
+    nets = {straight: UNet(channels=1, size=(8, 8, 8), condition_width=0, widths=(8, 8), patch=4, embedding=16, straight=straight) for straight in (None, False)}
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        left = {straight: float((net(0.7 * noise, t, torch.zeros(2, 0)) + noise).square().mean()) for straight, net in nets.items()}
+    assert left[None] < 0.01 < left[False] == pytest.approx(1, rel=0.2), "an image of nothing but noise: v = -noise"
+    assert UNet(channels=1, size=(8, 8), condition_width=0).straight is None, "films fold into few channels"

@@ -18,6 +18,11 @@ def default_widths(size: tuple[int, ...]) -> tuple[int, ...]:
     return widths if max(size) / default_patch(size) <= 40 else (32, *widths)
 
 
+def linear_gain(t: torch.Tensor, sigma: float = 0.2) -> torch.Tensor:
+    """(N,) the factor that predicts a velocity best from x_t alone, were pixels independent with this standard deviation around what is known of them."""
+    return (t * sigma**2 - (1 - t)) / (t.square() * sigma**2 + (1 - t).square())
+
+
 class UNet(nn.Module):
     """Velocity network v(x, t, c) with adaptive normalisation (Ronneberger et al. 2015; Lipman et al. 2023).
 
@@ -28,11 +33,14 @@ class UNet(nn.Module):
         widths: channels per level, finest first; None picks by size.
         patch: pixels folded into channels per side; None picks by size.
         embedding: width of the time and condition embedding.
+        straight: whether the folded image also goes straight to the output, scaled by time (as c_skip of Karras et al. 2022). A velocity holds
+            the noise of every voxel, and folded volumes have as many channels as the finest level is wide: the noise would not fit through.
+            None does so in 3D.
     """
 
     def __init__(
         self, *, channels: int, size: tuple[int, ...], condition_width: int,
-        widths: tuple[int, ...] | None = None, patch: int | None = None, embedding: int = 256,
+        widths: tuple[int, ...] | None = None, patch: int | None = None, embedding: int = 256, straight: bool | None = None,
     ):  # fmt: skip
         super().__init__()
         dims = len(size)
@@ -53,6 +61,10 @@ class UNet(nn.Module):
         self.out = nn.Sequential(nn.GroupNorm(8, widths[0]), nn.SiLU(), CONV[dims](widths[0], folded, 3, padding=1))
         nn.init.zeros_(self.out[-1].weight)
         nn.init.zeros_(self.out[-1].bias)
+        self.straight = nn.Linear(embedding, folded) if (dims == 3 if straight is None else straight) else None
+        if self.straight is not None:
+            nn.init.zeros_(self.straight.weight)
+            nn.init.zeros_(self.straight.bias)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         """x (N, C, [D,] H, W), t (N,) in [0, 1], c (N, width) to a velocity shaped like x."""
@@ -69,4 +81,8 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.up))):
             h = self.up[level](torch.cat([h, kept[level]], 1), embedding)
             h = F.interpolate(h, scale_factor=2.0, mode="nearest") if level else h
-        return cropped(shuffle(self.out(h), self.patch), size)
+        h = self.out(h)
+        if self.straight is not None:
+            gain = linear_gain(t)[:, None] + self.straight(embedding)
+            h = h + gain.reshape(*gain.shape, *(1,) * (x.ndim - 2)) * folded
+        return cropped(shuffle(h, self.patch), size)
