@@ -87,6 +87,12 @@ def test_a_judge_who_cannot_read_the_target_is_refused():
         explanation_audit(EYE, GEN, FILMS, factors=["lesion"], judge=NARROW)
 
 
+def test_a_classifier_cannot_judge_its_own_editor():
+    both = sk.Predictor(JUDGE.module, JUDGE.schema, JUDGE.space)
+    with pytest.raises(sk.DataError, match="it is the classifier in question"):
+        explanation_audit(both, GEN, FILMS, factors=["lesion"], judge=JUDGE, target="sex")
+
+
 def test_both_directions_must_have_been_examined():
     films = FILMS[np.r_[np.flatnonzero(FILMS.table["lesion"] == "present")[:26], np.flatnonzero(FILMS.table["lesion"] == "absent")[:4]]]
     with pytest.raises(sk.AbilityError, match="too few patients to examine the edits both ways"):

@@ -190,3 +190,29 @@ def test_a_code_table_with_a_wrong_row_says_which(tmp_path):
     codes.loc[3, "resource"] = "Procedure"
     with pytest.raises(sk.DataError, match="codes, row 3: resource 'Procedure'"):
         sk.load_fhir(tmp_path / "b.json", codes=codes)
+
+
+def test_what_is_faulty_is_named_and_stops_nothing_else(tmp_path):
+    people = [{"resourceType": "Patient", "id": "a", "gender": "martian", "birthDate": "yesterday"},
+              {"resourceType": "Patient", "id": "b", "gender": "female", "birthDate": "1950-01-01"}]  # fmt: skip
+    unit = {"code": "kg/m2"}
+    values = {"text": {"value": "fat", **unit}, "none": {"value": None}, "nan": {"value": float("nan"), **unit}, "furlong": {"value": 25, "code": "furlong"}}
+    seen = [{"resourceType": "Observation", "id": name, "status": "final", "subject": {"reference": "Patient/b"}, "code": concept(LOINC, "39156-5"),
+             "effectiveDateTime": "2020-01-01", "valueQuantity": value} for name, value in values.items()]  # fmt: skip
+    odd = [{**seen[0], "id": "odd", "code": "39156-5"}]
+    (tmp_path / "b.json").write_text(json.dumps({"resourceType": "Bundle", "entry": [{"resource": one} for one in people + seen + odd] + [{"resource": None}]}))
+    record = sk.load_fhir(tmp_path)
+    assert record.table["sex"].tolist() == [None, "F"] and len(record.skipped) == 6 and "6 entries skipped" in repr(record)
+    said = record.skipped.set_index(["resource", "id"])["reason"]
+    assert "furlong" in said["Observation", "furlong"] and "no number" in said["Observation", "text"] and "'39156-5'" not in said.to_string()
+    reasons = set(record.skipped.loc[record.skipped["resource"] == "Patient", "reason"])
+    assert reasons == {"birthDate 'yesterday' is no date", "gender 'martian' is not one of FHIR's"}
+
+
+@pytest.mark.parametrize("entry", ["x", [None], {"a": 1}])
+def test_a_bundle_whose_entries_are_no_list_is_named(tmp_path, entry):
+    (tmp_path / "odd.json").write_text(json.dumps({"resourceType": "Bundle", "entry": entry}))
+    with pytest.raises(sk.DataError, match="odd.json: its entry is no list of objects"):
+        sk.load_fhir(tmp_path)
+    with pytest.raises(sk.DataError, match="source=5|source: got 5"):
+        sk.load_fhir(5)

@@ -6,6 +6,10 @@ from scipy.stats import binomtest
 from synthkit.core.intervals import bootstrap, half_samples, hidden_share, percentile_interval, resampled, resamples, wilson
 
 
+def test_one_unit_alone_has_no_interval():
+    assert np.isnan(bootstrap(lambda rows: float(rows.mean()), np.array(["a", "a", "a"]))).all()
+
+
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (1, 10), (5, 10), (10, 10), (37, 200), (0, 1), (999, 1000)])
 def test_wilson_is_the_reference_interval(successes, trials):
     expected = binomtest(successes, trials).proportion_ci(method="wilson")

@@ -101,3 +101,19 @@ def test_a_family_that_cannot_hold_a_region_says_so():
         local_edit(exact_generator(COHORT), COHORT, mask=LEFT, do=GONE)
     with pytest.raises(DataError, match="the cohort is empty"):
         local_edit(exact_generator(COHORT), COHORT[:0], mask=LEFT, do=GONE)
+
+
+@pytest.mark.parametrize(("do", "message"), [
+    ({"age": float("nan")}, "age → nan: an edit needs a value that is known; leave age out to hold it"), ({"lesion": None}, "lesion → None"),
+    ({"age": [80, 81]}, "age: got 2 values for 6 images; give one value, or one per image"),
+])  # fmt: skip
+def test_an_edit_sets_known_values(flow, do, message):
+    with pytest.raises(SchemaError, match=message):
+        counterfactual(flow, COHORT, do)
+
+
+def test_every_image_may_be_given_a_value_of_its_own(flow):
+    ages = [20.0, 30.0, 40.0, 50.0, 60.0, 70.0]
+    assert counterfactual(flow, COHORT, {"age": ages}).edited.table["age"].tolist() == ages
+    with pytest.raises(DataError, match="scm: got 'chest'; give a causal model"):
+        counterfactual(flow, COHORT, GONE, scm="chest")

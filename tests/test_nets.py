@@ -107,7 +107,8 @@ def test_sizes_and_dimensions_that_do_not_suit_them_are_refused():
 def test_the_noise_of_folded_voxels_reaches_the_output_of_a_narrow_network():
     """64 folded channels do not fit through 8: only what goes straight can hold their noise."""
     shape, t = (2, 1, 8, 8, 8), torch.full((2,), 0.3)
-    nets = {straight: UNet(channels=1, size=(8, 8, 8), condition_width=0, widths=(8, 8), patch=4, embedding=16, straight=straight) for straight in (None, False)}
+    narrow = {"channels": 1, "size": (8, 8, 8), "condition_width": 0, "widths": (8, 8), "patch": 4, "embedding": 16}
+    nets = {straight: UNet(**narrow, straight=straight) for straight in (None, False)}
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         left = {straight: float((net(0.7 * noise, t, torch.zeros(2, 0)) + noise).square().mean()) for straight, net in nets.items()}

@@ -47,9 +47,10 @@ def test_in_a_volume_the_ball_itself_is_added():
         ({"radius": 0.2}, sk.DataError, "half a pixel or more"),
         ({"contrast": 0.0}, sk.DataError, "is not 0"),
         ({"contrast": "strong"}, sk.DataError, "contrast='strong': give a share"),
+        ({"do": {"lesion": "absent"}}, sk.DataError, "lesion → absent, but contrast=0.07 adds a shadow; a negative contrast takes one away"),
         ({"do": {"mass": "present"}}, sk.SchemaError, "mass"),
         ({"do": "present"}, sk.DataError, "do: got 'present'"),
-        ({"cohort": COHORT[:0]}, sk.DataError, "at least one"),
+        ({"cohort": COHORT[:0]}, sk.DataError, "the cohort is empty"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(wrong, error, message):

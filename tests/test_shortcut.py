@@ -45,6 +45,7 @@ def test_the_levels_may_be_turned_round():
 def test_few_patients_and_a_missing_control_are_said():
     told = shortcut(reader(0.3), GEN, COHORT[:12], factor="lesion")
     said = "\n".join(told.caveats())
+    assert "'does not' the whole interval within it and 72 patients or more" in said
     assert "12 patients, under 100" in said and "No control" in said and "The twins are edits" in said
 
 
@@ -70,6 +71,7 @@ def test_a_phantom_gives_the_exact_effect():
     [
         ({"factor": "sex"}, sk.SchemaError, "sex is what the classifier predicts"),
         ({"factor": "ward"}, sk.SchemaError, "unknown factor 'ward'"),
+        ({"factor": "lesoin", "patients": COHORT[:5]}, sk.SchemaError, "unknown factor 'lesoin', did you mean 'lesion'"),
         ({"factor": "age"}, sk.SchemaError, "levels=None: give the two values that age is to be set to"),
         ({"factor": "age", "levels": (20, 20)}, sk.SchemaError, "give the two values"),
         ({"factor": "age", "levels": (20, 200)}, sk.SchemaError, "200 years is outside"),

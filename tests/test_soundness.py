@@ -188,6 +188,14 @@ def test_wrong_questions_are_refused(call, kind, message):
         call()
 
 
+def test_a_judge_must_read_what_is_edited():
+    judge = sk.Classifier("lesion", options={"widths": (8, 16)}).fit(toy_cohort(24, prefix="j"), budget=sk.Steps(1), progress=False)
+    with pytest.raises(sk.DataError, match="it reads lesion and none of sex, and without truth= nobody else could tell"):
+        soundness(exact_generator(COHORT), COHORT, judge=judge, edits=[{"sex": "M"}])
+    told = soundness(exact_generator(COHORT), COHORT, judge=judge, edits=[{"sex": "M"}, {"lesion": "absent"}])
+    assert "The judge does not read sex" in "\n".join(told.caveats())
+
+
 def test_nobody_may_judge_or_edit_whom_it_learnt_from(judged):
     cohort = toy_cohort(24, prefix="j")
     judge = sk.Classifier("lesion", options={"widths": (8, 16)}).fit(cohort, budget=sk.Steps(1), progress=False)

@@ -43,7 +43,12 @@ def resampled(statistic: Callable[[np.ndarray], float], units: np.ndarray, *, ti
 
 
 def bootstrap(statistic: Callable[[np.ndarray], float], units: np.ndarray, *, times: int = 200, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of `statistic(rows)`, resampling whole units; values that are no number are left out."""
+    """95 % percentile interval of `statistic(rows)`, resampling whole units; values that are no number are left out.
+
+    Of a single unit nothing can be told: (nan, nan).
+    """
+    if len(np.unique(units)) < 2:
+        return (float("nan"), float("nan"))
     return percentile_interval(resampled(statistic, units, times=times, seed=seed))
 
 

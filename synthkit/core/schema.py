@@ -1,6 +1,7 @@
 """Factors of a clinical table, and the code that a network reads them by."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,9 @@ class Schema:
         for factor in self.factors:
             if factor.name == name:
                 return factor
-        raise SchemaError(f"unknown factor {name!r}; this schema has {', '.join(self.names) or 'none'}")
+        near = get_close_matches(str(name), self.names, n=1, cutoff=0.7)
+        hint = f", did you mean {near[0]!r}?" if near else ";"
+        raise SchemaError(f"unknown factor {name!r}{hint} this schema has {', '.join(self.names) or 'none'}")
 
     def only(self, names: tuple[str, ...]) -> "Schema":
         """The schema of some of the factors; a `when` whose parent is left out is dropped."""

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.kinds import require_kind
 from synthkit.core.schema import Category, Factor, Quantity, Schema
 from synthkit.data.fhir_bundle import Resource, Resources
 from synthkit.data.fhir_codes import Codes, fhir_codes
-from synthkit.data.fhir_rows import Gaps, age, conditions, moment, observations, sex
+from synthkit.data.fhir_rows import Gaps, age, conditions, faults_of, moment, observations, sex
 from synthkit.data.load import load
 from synthkit.errors import DataError
 
@@ -58,7 +59,8 @@ class Record:
 
     def __repr__(self) -> str:
         names = ", ".join(self.schema.names)
-        return f"Record({len(self.table)} rows of {self.table['patient_id'].nunique()} patients, factors {names}; {len(self.unknown)} unknown codes)"
+        left = f"{len(self.unknown)} unknown codes, {len(self.skipped)} entries skipped"
+        return f"Record({len(self.table)} rows of {self.table['patient_id'].nunique()} patients, factors {names}; {left})"
 
 
 def load_fhir(source: str | Path, *, codes: pd.DataFrame | None = None) -> Record:
@@ -77,6 +79,7 @@ def load_fhir(source: str | Path, *, codes: pd.DataFrame | None = None) -> Recor
         record = sk.load_fhir("bundles")
         cohort = record.images("dicoms", size=64)
     """
+    require_kind("source", source, (str, Path), "a file or folder of FHIR R4 bundles")
     path = Path(source).expanduser()
     if not path.exists():
         raise DataError(f"{str(source)!r} is no file or folder; give FHIR R4 bundles as .json or .ndjson")
@@ -86,6 +89,8 @@ def load_fhir(source: str | Path, *, codes: pd.DataFrame | None = None) -> Recor
     _count_unknown(entries, known, gaps)
     rows = []
     for patient in resources.kinds["Patient"]:
+        for reason in faults_of(patient):
+            gaps.skip(patient, reason)
         mine = {kind: found[id(patient)] for kind, found in entries.items()}
         studies = [study for study in mine["ImagingStudy"] if study.get("status") not in VOID]
         for study in studies or ([{}] if not any(entries["ImagingStudy"].values()) else []):

@@ -51,7 +51,10 @@ def _resources(source: Path) -> Iterator[tuple[str, str, Resource]]:
         for content in _contents(path):
             if content.get("resourceType") != "Bundle":
                 yield path.name, "", content
-            for entry in content.get("entry", ()) if content.get("resourceType") == "Bundle" else ():
+            entries = content.get("entry", []) if content.get("resourceType") == "Bundle" else []
+            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+                raise DataError(f"{path.name}: its entry is no list of objects, as a Bundle has; export it again")
+            for entry in entries:
                 if isinstance(entry.get("resource"), dict) and "resourceType" in entry["resource"]:
                     yield path.name, str(entry.get("fullUrl", "")), entry["resource"]
 

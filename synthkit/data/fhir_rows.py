@@ -1,6 +1,7 @@
 """One patient at one time: what a record says of the factors then."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ from synthkit.data.fhir_bundle import Resource
 from synthkit.data.fhir_codes import Codes, codings
 
 SEXES = {"female": "F", "male": "M"}
+GENDERS = (*SEXES, "other", "unknown")
 SAME_UNIT = {("m", "cm"): 100.0, ("[in_i]", "cm"): 2.54, ("g", "kg"): 0.001, ("[lb_av]", "kg"): 0.45359237, ("{beats}/min", "/min"): 1.0,
              ("mmHg", "mm[Hg]"): 1.0}  # fmt: skip
 GONE = ("refuted", "entered-in-error")
@@ -28,7 +30,7 @@ class Gaps:
     def count(self, resource: Resource, concept: Any) -> None:
         """A concept that no row of the codes fits."""
         first = next(iter(codings(concept)), {})
-        shown = str(first.get("display") or (concept or {}).get("text", ""))
+        shown = str(first.get("display") or (concept.get("text", "") if isinstance(concept, Mapping) else concept or ""))
         key = (resource["resourceType"], str(first.get("system", "")), str(first.get("code", "")), shown)
         self.unknown[key] = self.unknown.get(key, 0) + 1
 
@@ -43,6 +45,13 @@ def moment(value: Any) -> pd.Timestamp | None:
     middle = {4: "-07-01", 7: "-15"}.get(len(text), "")
     found = pd.to_datetime(text + middle, errors="coerce", utc=True, format="ISO8601")
     return None if pd.isna(found) else found.tz_localize(None)
+
+
+def faults_of(patient: Resource) -> list[str]:
+    """What stands in a patient and cannot be read."""
+    born, gender = patient.get("birthDate"), patient.get("gender")
+    said = [f"birthDate {born!r} is no date"] if born is not None and moment(born) is None else []
+    return [*said, *([f"gender {gender!r} is not one of FHIR's"] if gender is not None and gender not in GENDERS else [])]
 
 
 def sex(patient: Resource) -> str | None:
@@ -111,8 +120,11 @@ def measured(part: Mapping[str, Any], row: pd.Series, codes: Codes, entry: Resou
             gaps.count(entry, part.get("valueCodeableConcept"))
             return None
         return str(answer["level"])
-    quantity = part.get("valueQuantity") or {}
-    if not isinstance(quantity.get("value"), int | float):
+    quantity = part.get("valueQuantity")
+    number = quantity.get("value") if isinstance(quantity, Mapping) else None
+    if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
+        if quantity is not None:
+            gaps.skip(entry, f"{row['factor']} {number!r} is no number")
         return None
     unit = str(quantity.get("code") or quantity.get("unit") or "")
     scale = 1.0 if unit == row["unit"] else SAME_UNIT.get((unit, row["unit"]))

@@ -12,7 +12,7 @@ from synthkit.core.result import Section, Tabled
 from synthkit.errors import AbilityError, DataError
 from synthkit.explanation.attribution import explain
 from synthkit.explanation.counterfactual import counterfactual
-from synthkit.explanation.effects import USES, checked_models, chosen_factors, effects, showing, where_it_applies
+from synthkit.explanation.effects import USES, checked_models, chosen_factors, effects, showing, what_decides, where_it_applies
 from synthkit.explanation.gate import UNREAD, Gate
 from synthkit.explanation.methods import require_methods
 from synthkit.explanation.shapley import Agreement, agreement
@@ -103,6 +103,8 @@ def explanation_audit(
     require_kind("gate", gate, (Gate, type(None)), "thresholds, such as sk.Gate(r2_delta=0.5)")
     require_methods(methods)
     generator.require_editable("edit")
+    if isinstance(judge, Predictor) and judge.module is classifier.module:
+        raise DataError("judge: it is the classifier in question, which cannot examine the editor that examines it; give another, of other patients")
     if truth is None and isinstance(judge, Predictor) and target not in judge.schema:
         raise DataError(f"judge: it reads {', '.join(judge.schema.names)} and not {target}, so that an edit which changes {target} along would convict an "
                         f"innocent classifier; give a judge that was taught {target} too")  # fmt: skip
@@ -132,9 +134,9 @@ def explanation_audit(
 def require_one(faults: Mapping[str, str]) -> None:
     """Raise AbilityError where no factor passed the gate."""
     if all(faults.values()):
-        first = next(iter(faults))
-        said = f"the editor fails its gate for every factor (first: {first}: {faults[first]}), so that its answers would say nothing of the classifier"
-        mend = "A longer training or more images mend it; sk.soundness shows by how much, and gate= sets what it must reach."
+        every = "; ".join(f"{name}: {why}" for name, why in faults.items())
+        said = f"the editor fails its gate for every factor ({every}), so that its answers would say nothing of the classifier"
+        mend = "More steps of the solver, gen.using(steps=12), mend a large round trip, longer training or more images the rest; gate= sets what it must reach."
         raise AbilityError(f"{said}. {'Give categories among factors=, or truth=.' if set(faults.values()) == {UNREAD} else mend}")
 
 
@@ -174,7 +176,7 @@ def _joint(patients: Cohort, passed: Mapping[str, tuple[object, object]], names:
 
 
 def _said(margin: float, faults: Mapping[str, str], truth: Phantom | None) -> tuple[str, ...]:
-    said = [f"'uses it' and 'does not' need the whole 95 % interval beyond {margin:g}, or within it; direct effects, all other factors held."]
+    said = [f"{what_decides(margin)} Direct effects, all other factors held."]
     if any(faults.values()):
         said.append("Factors that the editor cannot change well enough are not assessed: an unsound edit makes an innocent classifier look guilty.")
     if truth is None:

@@ -47,7 +47,8 @@ class Counterfactual(Section):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return "Counterfactual: " + ", ".join(f"{name} → {value}" for name, value in self.do.items())
+        followed = f"; followed by {', '.join(self.moved)}" if self.moved else ""
+        return "Counterfactual: " + ", ".join(f"{name} → {value}" for name, value in self.do.items()) + followed
 
     @property
     def delta(self) -> torch.Tensor:
@@ -116,6 +117,7 @@ def counterfactual(
     moved: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     made_by: dict[str, Any] = {"do": {name: str(value) for name, value in do.items()}}
+    require_kind("scm", scm, (SCM, type(None)), "a causal model of the factors, such as chest.scm")
     if scm is None:
         table = after(generator, cohort, do)
     else:

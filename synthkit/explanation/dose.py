@@ -148,6 +148,10 @@ def _checked(
     given = [float(dose) for dose in doses if dose]
     if not given or sorted(given, key=abs) != given or len(set(given)) < len(given) or len({dose > 0 for dose in given}) > 1:
         raise DataError(f"doses={tuple(doses)}: give doses that grow in one direction, such as (.05, .1, .2) or (-5, -10)")
+    own, allowed = patients.table[factor].dropna().to_numpy(float), patients.schema[factor]
+    outside = [dose for dose in given if len(own) and not ((own + dose >= allowed.low) & (own + dose <= allowed.high)).any()]
+    if outside:
+        raise DataError(f"doses: {outside[0]:g} leads every patient out of {allowed.low:g}..{allowed.high:g}, the range of {factor}; give smaller doses")
     if not patients.table[factor].notna().any():
         raise DataError(f"{factor} is blank in all {len(patients)} images, so that nothing can be added to it")
     return target, level, (0.0, *given)

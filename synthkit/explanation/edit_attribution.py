@@ -43,6 +43,9 @@ class EditAttribution:
         """
         table, space = additional_forward_args, self.like.space
         require_kind("additional_forward_args", table, pd.DataFrame, "the images' factors, such as films.table")
+        require_kind("inputs", inputs, torch.Tensor, "images as a tensor (N, C, [D,] H, W), such as films.images.tensor()")
+        if not bool(torch.isfinite(inputs).all()):
+            raise DataError("inputs: some pixels are no finite number; give images in [-1, 1]")
         if len(table) != len(inputs) or tuple(inputs.shape[1:]) != space.shape:
             raise DataError(f"{len(table)} rows and images of {tuple(inputs.shape)}: give a row per image and images of {space.shape}")
         # In 16 bits, so that what is edited is what was given.
@@ -51,3 +54,6 @@ class EditAttribution:
         start = inverted(self.generator, films)
         changed = start.under(after(self.generator, films, self.do)).clamp(-1, 1) - start.images
         return changed.to(inputs.device)
+
+    def __repr__(self) -> str:
+        return f"EditAttribution({self.generator.card.name!r}, {self.do})"

@@ -33,6 +33,13 @@ def decided(low: float, high: float, margin: float, patients: int) -> str:
     return DOES_NOT if -margin <= low and high <= margin and hidden_share(patients) <= margin else UNDECIDED
 
 
+def what_decides(margin: float) -> str:
+    """The rule of the three answers in words."""
+    needed = next(count for count in range(1, 10_000) if hidden_share(count) <= margin) if margin > 0.001 else "thousands of"
+    return (f"An effect matters here beyond {margin:g}: '{USES}' needs the whole 95 % interval beyond it, '{DOES_NOT}' the whole interval within it "
+            f"and {needed} patients or more.")  # fmt: skip
+
+
 def showing(patients: Cohort, start: Inverted | None, truth: Phantom | None) -> dict[str, Show]:
     """The ways to see the patients with factors set: by edits of their inverted images, and exactly."""
     shows: dict[str, Show] = {}

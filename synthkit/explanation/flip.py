@@ -20,11 +20,12 @@ from synthkit.explanation.log_odds import LogOdds
 from synthkit.generators.diffusion import FlowNetwork
 from synthkit.generators.editing import edited_cohort
 from synthkit.generators.generator import Generator
-from synthkit.generators.steering import least_depth, returned, shifted, steered, turned
+from synthkit.generators.steering import cleaning_steps, least_depth, returned, shifted, steered, turned
 from synthkit.generators.vae import LadderNetwork
 from synthkit.tasks.predictor import Predictor
 
 STRENGTHS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+CLEAN = 2  # steps, at the end of the way, that are the network's alone
 
 
 def flip(
@@ -136,6 +137,9 @@ def _checked(
         raise DataError(f"depth={depth!r}, strengths={tuple(strengths)}: depth lies above 0 and up to 1, and strengths are above 0")
     if isinstance(generator.trained, FlowNetwork) and depth < (least := least_depth(generator.trained)):
         raise DataError(f"depth={depth!r}: so near the image nothing is led; with these steps of the solver give {least:g} or more")
+    if isinstance(generator.trained, FlowNetwork) and (clean := cleaning_steps(generator.trained, depth)) < CLEAN:
+        raise DataError(f"this generator takes {generator.trained.steps} steps, and {clean} would be left to clean what a gradient leaves in the image; "
+                        "give it more, gen.using(steps=12)")  # fmt: skip
     if witness is not None and witness.module is classifier.module:
         raise DataError("witness: it is the classifier itself, which always agrees; give another, trained on other patients or from another seed")
     target, level, column = explained(classifier, target, level)

@@ -61,7 +61,7 @@ class Flip(Section):
         """
         cases, units = self.cases(), self.factual.table["patient_id"].to_numpy()
         rows = []
-        for verdict in (FLIPPED, ADVERSARIAL, UNJUDGED, HELD):
+        for verdict in (FLIPPED, ADVERSARIAL, UNJUDGED, HELD) if self.witnessed else (FLIPPED, HELD):
             hit = (self.verdicts == verdict).astype(float)
             ends = wilson(int(hit.sum()), len(hit)) if len(set(units)) == len(units) else bootstrap(lambda rows, hit=hit: float(hit[rows].mean()), units)
             rows.append((verdict, hit.mean(), *ends, len(cases)))

@@ -31,7 +31,7 @@ def draw_nodule(
     Returns:
         Counterfactual: `reconstruction` is the original, since nothing was inverted.
     Raises:
-        DataError: no images, more than one channel, a centre outside the image or numbers that draw nothing.
+        DataError: no images, more than one channel, a centre outside the image, numbers that draw nothing, or a shadow added to make a finding absent.
         SchemaError: unknown factor or impossible value in `do`.
 
     Example:
@@ -58,14 +58,20 @@ def _checked(cohort: Cohort, do: Mapping[str, Any], at: Sequence[float] | np.nda
     require_number("radius", radius, "pixels, such as 3")
     require_number("contrast", contrast, "a share of the image range, such as .1")
     size = cohort.space.size
-    if not len(cohort) or len(cohort.space.channels) > 1:
-        raise DataError(f"draw_nodule: {len(cohort)} images of {len(cohort.space.channels)} channels; give images of one channel, at least one")
+    if not len(cohort):
+        raise DataError("draw_nodule: the cohort is empty; a .where(...) may have left nothing")
+    if len(cohort.space.channels) > 1:
+        raise DataError(f"draw_nodule: images of {len(cohort.space.channels)} channels; give images of one")
+    gone = [name for name, value in do.items() if str(value) == "absent"]
+    if gone and contrast > 0:
+        raise DataError(f"do: {gone[0]} → absent, but contrast={contrast} adds a shadow; a negative contrast takes one away")
     centres = np.asarray(at, float)
     if centres.shape not in ((len(size),), (len(cohort), len(size))):
         raise DataError(f"at: shape {centres.shape}, and {len(cohort)} images of {size} need one centre of {len(size)} numbers, or one per image")
     centres = np.broadcast_to(centres, (len(cohort), len(size)))
     if not ((centres >= -0.5) & (centres <= np.array(size) - 0.5)).all():
-        raise DataError(f"at: a centre lies outside the image; rows and columns go from 0 to {', '.join(str(side - 1) for side in size)}")
+        out = centres[~((centres >= -0.5) & (centres <= np.array(size) - 0.5)).all(1)][0].tolist()
+        raise DataError(f"at: the centre {out} lies outside the image; rows and columns go from 0 to {', '.join(str(side - 1) for side in size)}")
     if not radius >= 0.5 or not 0 < abs(contrast) <= 1:
         raise DataError(f"radius={radius}, contrast={contrast}: the radius is half a pixel or more, the contrast lies in -1..1 and is not 0")
     return np.stack([_shares(size, centre, radius) for centre in centres])

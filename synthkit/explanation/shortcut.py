@@ -10,7 +10,7 @@ from synthkit.core.kinds import require_kind
 from synthkit.core.result import Tabled
 from synthkit.core.schema import Category
 from synthkit.errors import DataError, SchemaError
-from synthkit.explanation.effects import checked_models, effects, showing, where_it_applies
+from synthkit.explanation.effects import checked_models, effects, showing, what_decides, where_it_applies
 from synthkit.generators.editing import after, inverted
 from synthkit.generators.generator import Generator
 from synthkit.phantoms.phantom import Phantom
@@ -85,13 +85,14 @@ def _checked(
     classifier: Predictor, editor: Generator | None, patients: Cohort, factor: str, levels: Sequence[object] | None, target: str | None, level: str | None,
     margin: float, truth: Phantom | None, control: Predictor | None,
 ) -> tuple[str, str, tuple[object, object], dict[str, Predictor]]:  # fmt: skip
+    require_kind("patients", patients, Cohort, "a cohort, as sk.load(...) answers")
+    suspect = patients.schema[factor]
     target, level, models = checked_models(classifier, control, truth, patients, target, level, margin)
     require_kind("editor", editor, (Generator, type(None)), "a fitted generator that can edit, or None with truth=")
     if editor is None and truth is None:
         raise DataError("shortcut needs an editor, or truth=, the phantom that drew the patients")
     if factor == target:
         raise SchemaError(f"factor: {factor} is what the classifier predicts; name the suspect, such as a marker")
-    suspect = patients.schema[factor]
     if levels is None and isinstance(suspect, Category) and len(suspect.levels) == 2:
         levels = suspect.levels
     if levels is None or isinstance(levels, str) or len(levels) != 2 or levels[0] == levels[1]:
@@ -105,7 +106,7 @@ def _checked(
 
 def _said(patients: Cohort, margin: float, editor: Generator | None, truth: Phantom | None, control: Predictor | None) -> tuple[str, ...]:
     count = patients.table["patient_id"].nunique()
-    said = [f"An effect matters here beyond {margin:g}; 'uses it' and 'does not' need the whole 95 % interval beyond it, or within."]
+    said = [what_decides(margin)]
     if count < ENOUGH:
         said.append(f"{count} patients, under {ENOUGH}: expect 'undecided'.")
     if editor is not None and truth is None:

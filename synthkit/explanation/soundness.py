@@ -96,6 +96,12 @@ def soundness(
     ready, notes = prepared_edits(edits, patients, truth, most=count)
     if not ready:
         raise DataError(f"soundness: no edit changes enough images; {' '.join(notes)}")
+    unread = sorted({edit.factor for edit in ready if edit.factor not in reader.schema})
+    if unread and truth is None:
+        if len(unread) == len({edit.factor for edit in ready}):
+            raise DataError(f"judge: it reads {', '.join(reader.schema.names)} and none of {', '.join(unread)}, and without truth= nobody else could tell; "
+                            "give a judge that was taught what the edits change")  # fmt: skip
+        notes = [*notes, f"The judge does not read {', '.join(unread)}: whether its edits do what was asked is not known."]
     spread = reader.predict(patients)
     rows = [_row(generator, edit, reader, spread, truth, patients if library is None else library, seed) for edit in ready]
     return Soundness(f"Soundness of {generator.card.name}", pd.DataFrame(rows, columns=list(COLUMNS)), (*_said(truth), *notes, *patients.notes))

@@ -56,7 +56,10 @@ def to_fhir(cohort: Cohort, folder: str | Path, *, codes: pd.DataFrame | None = 
         entries = [{"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource} for resource in resources]
         bundle = {"resourceType": "Bundle", "id": str(_uuid("Bundle", str(name))), "meta": META, "type": "collection", "entry": entries}
         written.append(place / f"{who}.json")
-        write_atomically(written[-1], json.dumps(bundle, indent=1, ensure_ascii=False).encode())
+        try:
+            write_atomically(written[-1], json.dumps(bundle, indent=1, ensure_ascii=False).encode())
+        except OSError as error:
+            raise DataError(f"to_fhir: {str(place)!r} cannot be written to ({error.strerror}); give another folder") from error
     return written
 
 

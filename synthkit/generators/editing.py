@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 def after(generator: "Generator", cohort: Cohort, do: Mapping[str, Any]) -> pd.DataFrame:
     """The cohort's rows with factors set and the others held."""
     generator.require_editable("edit")
-    for name in do:
+    for name, value in do.items():
         generator.schema[name]
+        if not pd.api.types.is_scalar(value):
+            if np.shape(value) != (len(cohort),):
+                raise SchemaError(f"{name}: got {len(value)} values for {len(cohort)} images; give one value, or one per image")
+        elif pd.isna(value):
+            raise SchemaError(f"{name} → {value}: an edit needs a value that is known; leave {name} out to hold it")
         if name not in cohort.schema:
             raise SchemaError(f"the cohort has no factor {name!r}, so what is changed is not known; load it with that factor")
     return generator.schema.do(cohort.table, do)

@@ -28,6 +28,11 @@ def least_depth(network: FlowNetwork) -> float:
     return next(hundredths / 100 for hundredths in range(1, 101) if way(network, hundredths / 100)[0] < UNTIL)
 
 
+def cleaning_steps(network: FlowNetwork, depth: float) -> int:
+    """How many steps at the end of the way nothing pulls at."""
+    return sum(t >= UNTIL for t in way(network, depth)[:-1])
+
+
 def turned(network: FlowNetwork | LadderNetwork, x: torch.Tensor, c: torch.Tensor, *, depth: float) -> torch.Tensor:
     """What images are led from: the images taken back by `depth` on a flow, the latents of a VAE."""
     return network.encode(x, c) if isinstance(network, LadderNetwork) else integrate_over(network.under(c), x, way(network, depth)[::-1])
