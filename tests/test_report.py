@@ -58,3 +58,8 @@ def test_the_page_opens_offline_without_console_errors(films, tmp_path, browser)
     page.wait_for_selector(".js-plotly-plot .main-svg")
     assert page.locator(".js-plotly-plot").count() == 2
     assert errors == [] and requests == []
+
+
+def test_a_report_of_nothing_is_refused():
+    with pytest.raises(sk.DataError, match="a report of no results"):
+        sk.Report("Empty", [])

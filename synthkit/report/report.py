@@ -15,13 +15,17 @@ from synthkit.errors import DataError
 
 BANNER = "Synthetic images are marked as such. Not a medical device; final validation needs real patients."
 FOLDED = 16  # longer tables open on a click
+MANY = 9  # columns, beyond which a table is set smaller
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1c2733}
 h1{margin-bottom:.2rem}h2{margin-top:2.5rem;border-bottom:1px solid #d5dde5;padding-bottom:.2rem}
 .banner{background:#fff6e0;border-left:4px solid #d29a00;padding:.6rem 1rem}
 table{border-collapse:collapse;font-size:14px;margin:1rem 0}th,td{padding:.25rem .6rem;border-bottom:1px solid #e3e8ee;text-align:left}
 thead th{background:#f3f6f9}.caveats{background:#f6f8fa;padding:.5rem 1rem .5rem 2rem;font-size:14px}
-nav a{margin-right:1rem}pre{background:#f6f8fa;padding:.6rem;overflow:auto;font-size:13px}.wide{overflow-x:auto}
+.dense table{font-size:11px}.dense th,.dense td{padding:.2rem .3rem}.dense th{overflow-wrap:anywhere;min-width:3.2em;vertical-align:bottom}
+.wide::-webkit-scrollbar{height:10px}.wide::-webkit-scrollbar-thumb{background:#9fb0c0;border-radius:5px}.wide::-webkit-scrollbar-track{background:#eef2f5}
+nav{line-height:1.9}nav a{margin-right:.4rem;padding:.1rem .5rem;background:#f3f6f9;border-radius:4px}
+@media print{table,.dense table{font-size:7px}.wide{overflow:visible}}pre{background:#f6f8fa;padding:.6rem;overflow:auto;font-size:13px}.wide{overflow-x:auto}
 """
 
 
@@ -43,9 +47,12 @@ class Report:
     def __post_init__(self) -> None:
         if isinstance(self.sections, (Section, Cohort)):
             raise DataError("a report takes a list of results: Report(title, [result])")
+        if not len(self.sections):
+            raise DataError("a report of no results; give one or more, such as Report(title, [audit])")
         wrong = [part for part in self.sections if not isinstance(part, (Section, Cohort))]
         if wrong:
-            raise DataError(f"a report takes results and cohorts, got {type(wrong[0]).__name__}")
+            hint = "; the kept cases of a view are its .kept" if hasattr(wrong[0], "kept") else ""
+            raise DataError(f"a report takes results and cohorts, got {type(wrong[0]).__name__}{hint}")
 
     def html(self) -> str:
         """The whole page; plotly's script is inside it, so nothing is fetched."""
@@ -81,7 +88,8 @@ def _section(number: int, part: Section | Cohort) -> str:
     figure = picture.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
     caveats = "".join(f"<li>{html.escape(line)}</li>" for line in part.caveats())
     notes = f'<ul class="caveats">{caveats}</ul>' if caveats else ""
-    body = f'<div class="wide">{figure}</div>{notes}<div class="wide">{_table(frame)}</div>{_lineage(part)}'
+    dense = " dense" if frame.shape[1] > MANY else ""
+    body = f'<div class="wide">{figure}</div>{notes}<div class="wide{dense}">{_table(frame)}</div>{_lineage(part)}'
     return f'<section id="s{number}"><h2>{html.escape(_title(part))}</h2>{body}</section>'
 
 
