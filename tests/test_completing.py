@@ -169,6 +169,15 @@ def test_what_cannot_be_completed_is_refused(gen, call, kind, words):
         call(gen)
 
 
+def test_colours_are_drawn_together():
+    space = sk.Space((4, 4), (*(sk.Channel(name, kind="colour") for name in "rgb"), sk.Channel("depth")))
+    raw = np.random.default_rng(0).integers(0, 255, (8, 4, 4, 4)).astype(np.uint8)
+    films = sk.Cohort.of(raw, TEST.table[:8], schema=SCHEMA, space=space, provenance=TEST.provenance)
+    gen = sk.Diffusion(options={"widths": (8, 8), "embedding": 16}, steps=2, batch_size=4).fit(films, budget=sk.Steps(1))
+    full = gen.complete(films, missing=["g"], seed=0)
+    assert full.table["drawn_channels"].eq("r|g|b").all() and np.allclose(full.images.tensor()[:, 3], films.images.tensor()[:, 3], atol=1e-4)
+
+
 class Known(torch.nn.Module):
     """A velocity that leads straight to the negative of the first channel, `spread` of the noise kept."""
 

@@ -78,6 +78,8 @@ def known_and_gone(space: Space, cohort: Cohort, missing: Sequence[str] | None) 
     gone[:, places] = missing_channels(cohort)
     if missing is not None:
         gone[:, channel_numbers(space, missing, what="missing")] = True
+    for part in space.parts:  # colours are drawn together, or not at all
+        gone[:, list(part)] = gone[:, list(part)].any(1, keepdims=True)
     if not gone.any():
         raise DataError(f"no channel is missing; name what is to be drawn anew, such as missing=[{space.channels[-1].name!r}]")
     x = torch.full((len(cohort), *space.shape), -1.0)
