@@ -5,7 +5,7 @@
 Everything is judged by exact truth: volumes by a segmenter that learnt from other subjects (its own error on exact images stands beside),
 completed CT by the CT of the same subject, in HU inside the head. Beside the generator's CT stand the CT of the nearest other subject by T1
 and that of a regression U-Net (L1) of the same width, told the same and trained for --minutes on the same subjects. A run that broke off
-goes on. `--write` puts the figures into the shipped checkpoint's card.
+goes on. `--write` puts the recorded figures into the shipped checkpoint's card.
 """
 import argparse
 import json
@@ -141,6 +141,7 @@ def main() -> None:
     options.add_argument("--folder", type=Path, default=Path("bench-brain"))
     options.add_argument("--count", type=int, default=24)
     options.add_argument("--draws", type=int, default=19)
+    options.add_argument("--parts", nargs="*", default=["adherence", "completion"], help="which of both to measure")
     options.add_argument("--record", action="store_true")
     options.add_argument("--write", action="store_true")
     args = options.parse_args()
@@ -150,23 +151,29 @@ def main() -> None:
     if args.only_regression:
         return
     generator = sk.Generator.load(args.generator) if Path(args.generator).is_dir() else sk.Generator.pretrained(args.generator)
-    shipped = generator
+    shipped, place = generator, Path(__file__).parent / "results" / "brain-phantom.json"
     generator, test = generator.using(steps=6, solver="adams", shift=2), brain.cohort(args.count, seed=TESTED)
-    adherence = adhering(generator, brain, brain.cohort(2 * args.count, seed=TESTED + 1))
-    print(pd.DataFrame(adherence).round(3).to_string())
-    completed = completing(generator, brain, network, test, args.draws)
-    print(pd.DataFrame(completed).round(3).to_string())
-    if args.write:
-        measured = [{"what": f"{one['volume']} volume, {one['shown']}", "measure": "R2", "value": one["R2"], **{key: one[key] for key in ("low", "high", "n")}}
-                    for one in adherence]  # fmt: skip
-        measured += [{"what": "CT inside the head", "measure": one["CT"], **{key: one[key] for key in ("value", "low", "high", "n")}} for one in completed]
-        replace(shipped, card=replace(shipped.card, measured=measured)).save(SHIPPED / args.generator, half=True)
+    found: dict[str, list[dict[str, object]]] = {}
+    if "adherence" in args.parts:
+        found["adherence"] = adhering(generator, brain, brain.cohort(4 * args.count, seed=TESTED + 1))
+    if "completion" in args.parts:
+        found["completion"] = completing(generator, brain, network, test, args.draws)
+    for rows in found.values():
+        print(pd.DataFrame(rows).round(3).to_string())
     if args.record:
-        about = {"date": f"{date.today()}", "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-                 "generator": generator.card.name, "sampling": "6 steps, adams, shift 2",
-                 "training": {name: generator.card.training[name] for name in ("budget", "images seen", "precision")},
-                 "regression minutes": args.minutes, "adherence": adherence, "completion": completed}  # fmt: skip
-        (Path(__file__).parent / "results" / "brain-phantom.json").write_text(json.dumps(about, indent=1, default=str) + "\n")
+        about = json.loads(place.read_text()) if place.is_file() else {}
+        about |= {"date": f"{date.today()}", "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+                  "generator": generator.card.name, "sampling": "6 steps, adams, shift 2",
+                  "training": {name: generator.card.training[name] for name in ("budget", "images seen", "precision")},
+                  "regression minutes": args.minutes, **found}  # fmt: skip
+        place.write_text(json.dumps(about, indent=1, default=str) + "\n")
+    if args.write:
+        about = json.loads(place.read_text())
+        measured = [{"what": f"{one['volume']} volume, {one['shown']}", "measure": "R2", "value": one["R2"], **{key: one[key] for key in ("low", "high", "n")}}
+                    for one in about["adherence"]]  # fmt: skip
+        measured += [{"what": "CT inside the head", "measure": one["CT"], **{key: one[key] for key in ("value", "low", "high", "n")}}
+                     for one in about["completion"]]  # fmt: skip
+        replace(shipped, card=replace(shipped.card, measured=measured)).save(SHIPPED / args.generator, half=True)
 
 
 if __name__ == "__main__":
