@@ -12,6 +12,7 @@ import json
 import platform
 from dataclasses import replace
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ class Regression(Trainable):
 
     def __init__(self, size: tuple[int, ...], hiding: Hiding, width: int):
         super().__init__()
-        self.net = UNet(channels=2, size=size, condition_width=width, widths=(32, 64, 96, 112), embedding=192)
+        self.net = UNet(channels=2, size=size, condition_width=width, widths=(32, 64, 96, 112), embedding=192, straight=False)
         self.hiding = hiding
 
     def ct(self, t1: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
@@ -49,8 +50,13 @@ class Regression(Trainable):
         return (self.ct(batch.x[:, :1], self.hiding(batch)).float() - batch.x[:, 3:]).abs().mean()
 
 
+@cache
+def learnt(size: int) -> sk.Cohort:
+    return sk.BrainPhantom(size=size).cohort(SUBJECTS, seed=LEARNT)
+
+
 def regression(brain: sk.BrainPhantom, minutes: float, folder: Path) -> Regression:
-    heads = brain.cohort(SUBJECTS, seed=LEARNT)
+    heads = learnt(brain.size)
     torch.manual_seed(0)
     network = Regression(heads.space.size, Hiding(tuple(heads.schema.blocks()), 0.3), heads.schema.width)
     data = TrainingData(heads, heads.schema.encode(heads.table), batch_size=8, seed=0)
@@ -82,7 +88,7 @@ def completing(generator: sk.Generator, brain: sk.BrainPhantom, network: Regress
     def error(name: str, shown: torch.Tensor) -> dict[str, object]:
         return row(name, np.array([float((a - b).abs()[m].mean()) for a, b, m in zip(shown, exact, head)]), units)
 
-    library = brain.cohort(SUBJECTS, seed=LEARNT)
+    library = learnt(brain.size)
     t1 = [library.images.tensor(range(a, min(a + 100, SUBJECTS)))[:, 0].flatten(1) for a in range(0, SUBJECTS, 100)]
     nearest = torch.cat([torch.cdist(test.images.tensor()[:, 0].flatten(1), part) for part in t1], 1).argmin(1)
     found = [error(f"nearest of {SUBJECTS} by T1", hu(library[nearest.numpy()]))]
