@@ -123,7 +123,7 @@ def test_the_answer_does_not_depend_on_the_others(flow, found):
         (lambda flow: flip(flow, eye(), COHORT, depth=0), sk.DataError, "depth lies above 0"),
         (lambda flow: flip(flow, eye(), COHORT, depth="deep"), sk.DataError, "depth='deep': give a share"),
         (lambda flow: flip(flow, eye(), COHORT, depth=0.1), sk.DataError, "so near the image nothing is led; .* give 0.[0-9]+ or more"),
-        (lambda flow: flip(flow.using(steps=3), eye(), COHORT), sk.DataError, "takes 3 steps, and 1 would be left to clean .* using.steps=12"),
+        (lambda flow: flip(flow.using(steps=3), eye(), COHORT), sk.DataError, "takes 3 steps, and 1 would be left to clean .*using.steps=12"),
         (lambda flow: flip(flow, eye(), COHORT, strengths=0.1), sk.DataError, "strengths: got 0.1"),
         (lambda flow: flip(flow, eye(), COHORT, strengths=[float("nan")]), sk.DataError, "strengths=nan"),
         (lambda flow: flip(flow, eye(), toy_cohort(8, prefix="t")), sk.LeakageError, "learnt from 8 patient"),
