@@ -6,7 +6,7 @@ import synthkit as sk
 from synthkit.generators.checkpoint import MANIFEST, SHIPPED
 
 NAMES = sorted(path.parent.name for path in SHIPPED.glob(f"*/{MANIFEST}"))
-MOST_BYTES = 12_000_000
+MOST_BYTES = 12 * 2**20
 
 
 @pytest.fixture(scope="module", params=NAMES)
