@@ -111,13 +111,12 @@ def completing(generator: sk.Generator, brain: sk.BrainPhantom, network: Regress
     return found
 
 
-def r2(told: pd.Series, seen: pd.Series, units: np.ndarray) -> dict[str, float]:
-    def of(rows: np.ndarray) -> float:
-        wanted, read = told.to_numpy(float)[rows], seen.to_numpy(float)[rows]
-        return 1 - np.square(wanted - read).sum() / np.square(wanted - wanted.mean()).sum()
-
-    low, high = bootstrap(of, units)
-    return {"R2": of(np.arange(len(told))), "low": low, "high": high, "n": len(told), "correlation": float(np.corrcoef(told, seen)[0, 1])}
+def agreeing(told: pd.Series, seen: pd.Series, units: np.ndarray) -> dict[str, float]:
+    """Correlation with its interval, which forgives a segmenter that finds too much or too little of everything, and R2, which does not."""
+    wanted, read = told.to_numpy(float), seen.to_numpy(float)
+    low, high = bootstrap(lambda rows: float(np.corrcoef(wanted[rows], read[rows])[0, 1]), units)
+    r2 = 1 - np.square(wanted - read).sum() / np.square(wanted - wanted.mean()).sum()
+    return {"correlation": float(np.corrcoef(wanted, read)[0, 1]), "low": low, "high": high, "n": len(told), "R2": float(r2)}
 
 
 def adhering(generator: sk.Generator, brain: sk.BrainPhantom, test: sk.Cohort) -> list[dict[str, object]]:
@@ -134,7 +133,7 @@ def adhering(generator: sk.Generator, brain: sk.BrainPhantom, test: sk.Cohort) -
         for organ, factor in (("ventricles", "ventricle_volume"), ("tumour", "tumour_volume"), ("brain", "brain_volume")):
             told = test.table[factor].fillna(0.0) if organ == "tumour" else test.table[factor]
             seen = pd.Series(found[organ].flatten(1).sum(1).numpy() * ml)
-            rows.append({"shown": name, "volume": organ, **r2(told.astype(float), seen, test.table["patient_id"].to_numpy())})
+            rows.append({"shown": name, "volume": organ, **agreeing(told.astype(float), seen, test.table["patient_id"].to_numpy())})
     return rows
 
 
@@ -175,7 +174,8 @@ def main() -> None:
         place.write_text(json.dumps(about, indent=1, default=str) + "\n")
     if args.write:
         about = json.loads(place.read_text())
-        measured = [{"what": f"{one['volume']} volume, {one['shown']}", "measure": "R2", "value": one["R2"], **{key: one[key] for key in ("low", "high", "n")}}
+        measured = [{"what": f"{one['volume']} volume, {one['shown']}", "measure": "correlation", "value": one["correlation"],
+                     **{key: one[key] for key in ("low", "high", "n")}}
                     for one in about["adherence"]]  # fmt: skip
         measured += [{"what": "CT inside the head", "measure": one["CT"], **{key: one[key] for key in ("value", "low", "high", "n")}}
                      for one in about["completion"]]  # fmt: skip
