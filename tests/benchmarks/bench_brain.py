@@ -170,7 +170,7 @@ def main() -> None:
         about |= {"date": f"{date.today()}", "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
                   "generator": generator.card.name, "sampling": "6 steps, adams, shift 2",
                   "training": {name: generator.card.training[name] for name in ("budget", "images seen", "precision")},
-                  "regression minutes": args.minutes, **found}  # fmt: skip
+                  **({"regression minutes": args.minutes} if "completion" in found else {}), **found}  # fmt: skip
         place.write_text(json.dumps(about, indent=1, default=str) + "\n")
     if args.write:
         about = json.loads(place.read_text())
