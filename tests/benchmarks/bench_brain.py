@@ -178,7 +178,7 @@ def main() -> None:
                      **{key: one[key] for key in ("low", "high", "n")}}
                     for one in about["adherence"]]  # fmt: skip
         measured += [{"what": "CT inside the head", "measure": one["CT"], **{key: one[key] for key in ("value", "low", "high", "n")}}
-                     for one in about["completion"]]  # fmt: skip
+                     for one in about.get("completion", [])]  # fmt: skip
         replace(shipped, card=replace(shipped.card, measured=measured)).save(SHIPPED / args.generator, half=True)
 
 
