@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from synthkit.core.figures import img_tag, picture_figure, plane, planes, sheet
+from synthkit.core.missing import COLUMN
 from synthkit.core.pixels import Pixels
 from synthkit.core.provenance import Provenance
 from synthkit.core.randomness import permutation
@@ -160,9 +161,9 @@ class Cohort:
         lines = [marks[self.provenance.kind]] if self.provenance.kind in marks else []
         if len(self.skipped):
             lines.append(f"{len(self.skipped)} files were skipped; see `.skipped` for the reasons.")
-        lacking = self.table["missing_channels"].fillna("").ne("").sum() if "missing_channels" in self.table else 0
+        lacking = self.table[COLUMN].fillna("").ne("").sum() if COLUMN in self.table else 0
         if lacking:
-            lines.append(f"{lacking} of {len(self)} images lack a channel (column missing_channels).")
+            lines.append(f"{lacking} of {len(self)} images lack a channel (column {COLUMN}).")
         return [*lines, *self.notes]
 
     def figure(self, *, images: int = 24, columns: int = 8) -> "Figure":
