@@ -71,6 +71,8 @@ _HOMES = {
     "synthkit.studies.compare": ("Comparison", "compare"),
     "synthkit.studies.hybrid.hybrid": ("hybrid",),
     "synthkit.studies.hybrid.result": ("Hybrid",),
+    "synthkit.studies.privacy.privacy": ("privacy",),
+    "synthkit.studies.privacy.result": ("Privacy",),
     "synthkit.studies.rebalance": ("rebalance",),
     "synthkit.studies.stress": ("Stress", "stress"),
     "synthkit.report.gallery": ("Gallery",),

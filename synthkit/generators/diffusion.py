@@ -19,7 +19,7 @@ from synthkit.generators.flow import integrate, interpolate, stratified_times
 from synthkit.generators.solvers import SOLVERS, Velocity, midpoint, require_solver, time_grid
 from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
-from synthkit.nets.network import Batch, LockableNetwork, Network, Trainable
+from synthkit.nets.network import Batch, KnowingNetwork, LockableNetwork, Network, Trainable
 from synthkit.nets.showing import NOTHING, Showing
 
 
@@ -112,11 +112,13 @@ def flow_network(recipe: FlowSettings, schema: Schema, shape: tuple[int, ...], s
     return FlowNetwork(velocity, shape=shape, hiding=hiding, steps=recipe.steps, solver=recipe.solver, shift=recipe.shift, guided=guided, showing=showing)
 
 
-class FlowNetwork(LockableNetwork, Trainable):
+class FlowNetwork(LockableNetwork, KnowingNetwork, Trainable):
     """A velocity network with its loss and its ordinary differential equation in both directions.
 
     Inversion is always by the midpoint rule, whatever the solver of sampling; the one in data prediction cannot run back.
     """
+
+    looks = (0.1, 0.3, 0.5, 0.7, 0.9)
 
     def __init__(
         self, velocity: nn.Module, *, shape: tuple[int, ...], hiding: Hiding, steps: int, solver: str = "midpoint", shift: float = 1.0,
@@ -144,6 +146,10 @@ class FlowNetwork(LockableNetwork, Trainable):
         predicted = self.velocity(x, t, torch.cat([c, self.showing.marks(given, absent)], 1))
         asked = (~shown & ~lacking).expand_as(x)
         return (predicted.float() - (batch.x - noise)).square().masked_fill(~asked, 0).sum() / asked.sum()
+
+    def misfit(self, x: torch.Tensor, c: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        predicted = self.velocity(interpolate(noise, x, t), t, self.showing.unmarked(c))
+        return (predicted.float() - (x - noise)).square().flatten(1).mean(1)
 
     def latent_shape(self) -> tuple[int, ...]:
         return self.shape

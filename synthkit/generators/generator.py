@@ -13,7 +13,6 @@ from synthkit.core.budget import Budget
 from synthkit.core.cohort import Cohort
 from synthkit.core.missing import require_whole
 from synthkit.core.provenance import Provenance, canonical, digest, patient_digest
-from synthkit.core.randomness import normal
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import AbilityError, DataError, FitError, LeakageError, SchemaError
@@ -179,28 +178,29 @@ class Generator:
         if not len(cohort):
             raise DataError("the cohort is empty; there is nothing to encode")
 
-    def sample(self, table: pd.DataFrame, *, seed: int) -> Cohort:
+    def sample(self, table: pd.DataFrame, *, seed: int, reject_copies_of: Cohort | None = None) -> Cohort:
         """One image per row of requests.
 
         Args:
             table: any subset of the factors conditions, blanks are left open; `image_id` (else the row number) keys
                 the noise; other columns are ignored.
             seed: with the same seed, row key and factors the same image comes out, whatever the other rows.
+            reject_copies_of: usually the training cohort: an image nearer to one of its patients, against the next ones, than one in 10,000 new
+                patients would be, is drawn again, up to eight times; a request that gives nothing but copies is left out. What was
+                rejected is counted in the provenance and in the column `draws`.
         Raises:
             SchemaError: unknown level, value out of range, no row.
+            DataError: reject_copies_of holds other images, or fewer than 20 patients.
+            AbilityError: nothing but copies came out.
         """
+        from synthkit.generators.drawing import drawn, drawn_apart
+
         self._require_request(table, seed)
         keys = table["image_id"].astype(str).tolist() if "image_id" in table else [str(i) for i in range(len(table))]
         wanted = self.schema.check(table.reset_index(drop=True))
-        z = normal(self.trained.latent_shape(), seed=seed, identities=keys, stream="sample")
-        images = self.decode(z, wanted)
-        made = self.space.sixteen_bit()
-        rows = pd.DataFrame({"request_id": keys, **{n: wanted[n] if n in wanted else pd.Series([None] * len(wanted)) for n in self.schema.names}})
-        made_by = self.identity()
-        names = [digest(canonical([made_by, seed, rows.iloc[i].to_json()]))[:16] for i in range(len(rows))]
-        rows.insert(0, "image_id", [f"synthetic-{name}" for name in names])
-        rows.insert(1, "patient_id", rows["image_id"])
-        return Cohort.of(made.to_raw(images), rows, schema=self.schema, space=made, provenance=self.origin("synthetic", seed, {}))
+        if reject_copies_of is None:
+            return drawn(self, keys, wanted, seed)
+        return drawn_apart(self, keys, wanted, seed, train=reject_copies_of)
 
     def _require_request(self, table: pd.DataFrame, seed: int) -> None:
         """Refuse what would draw something else than was meant."""

@@ -14,7 +14,7 @@ from synthkit.generators.base import Recipe
 from synthkit.generators.diffusion import FlowNetwork, flow_network, require_flow
 from synthkit.generators.stages import Stage
 from synthkit.nets.codec import Codec, CodecTraining
-from synthkit.nets.network import Batch, EditableNetwork, Network, Trainable
+from synthkit.nets.network import Batch, EditableNetwork, KnowingNetwork, Network, Trainable
 from synthkit.training.data import TrainingData
 
 OWN_CODEC = "synthkit.nets.codec:FoldedAutoencoder"
@@ -136,8 +136,10 @@ class Scaling(nn.Module):
         return latents * self.scale.reshape(self.column) + self.shift.reshape(self.column)
 
 
-class LatentNetwork(EditableNetwork, Trainable):
+class LatentNetwork(EditableNetwork, KnowingNetwork, Trainable):
     """A codec and a flow on its scaled latents; z is the noise from which the flow starts."""
+
+    looks = FlowNetwork.looks
 
     def __init__(self, codec: Codec, flow: FlowNetwork):
         super().__init__()
@@ -156,6 +158,9 @@ class LatentNetwork(EditableNetwork, Trainable):
         cached = data.mapped(lambda images, codes: torch.cat(self.codec.encode(images), 1), device)
         self.scaling.measure(*cached.tensor.chunk(2, 1))
         return cached
+
+    def misfit(self, x: torch.Tensor, c: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.flow.misfit(self.scaling(self.codec.encode(x)[0]), c, noise, t)
 
     def latent_shape(self) -> tuple[int, ...]:
         return self.codec.latent_shape

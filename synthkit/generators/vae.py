@@ -13,7 +13,7 @@ from synthkit.generators.base import Recipe
 from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
 from synthkit.nets.ladder import FINEST, Ground, Ladder
-from synthkit.nets.network import Batch, EditableNetwork, Network, Trainable
+from synthkit.nets.network import Batch, EditableNetwork, KnowingNetwork, Network, Trainable
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class VAE(Recipe):
         return (Stage("ladder", network),)
 
 
-class LadderNetwork(EditableNetwork, Trainable):
+class LadderNetwork(EditableNetwork, KnowingNetwork, Trainable):
     """A ladder with its loss; z is the standard normal noise of all its rungs, coarsest first, and then that of the pixels."""
 
     def __init__(self, ladder: Ladder, *, shape: tuple[int, ...], hiding: Hiding, temperature: float, grain: float, kl_weight: float, cut: float):
@@ -82,13 +82,20 @@ class LadderNetwork(EditableNetwork, Trainable):
     def _image_bits(self, x: torch.Tensor, ground: Ground, count: int) -> torch.Tensor:
         """Bits of the images, the first `count` of which come from cut ladders."""
         cut, whole, share = slice(0, count), slice(count, None), count / len(x)
-        alike = bits(x[whole], ground.mean[whole], best_scale(x[whole], ground.mean[whole]))
+        alike = bits(x[whole], ground.mean[whole], best_scale(x[whole], ground.mean[whole])).mean()
         # The means learn with one scale per channel, since with a scale per pixel they give up where it is hard (Seitzer et al. 2022);
         # the scales learn from what is left. The value is the bound with the scale of each pixel.
-        apart = bits(x[whole], ground.mean[whole].detach(), ground.scale[whole])
+        apart = bits(x[whole], ground.mean[whole].detach(), ground.scale[whole]).mean()
         loss = (1 - share) * (alike - alike.detach() + apart)
         # What a cut ladder can know differs from image to image, so each has its own best scale.
-        return loss + share * bits(x[cut], ground.mean[cut], best_scale(x[cut], ground.mean[cut], each=True)) if count else loss
+        return loss + share * bits(x[cut], ground.mean[cut], best_scale(x[cut], ground.mean[cut], each=True)).mean() if count else loss
+
+    def misfit(self, x: torch.Tensor, c: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Negative evidence lower bound in bits per pixel and channel; there is no time in it."""
+        rungs = iter(noise[:, : self.split[0]].split([math.prod(shape) for shape in self.ladder.shapes], 1))
+        depth = torch.full((len(x),), len(self.ladder.shapes), device=x.device)
+        ground, nats = self.ladder(x, c, lambda *shape: next(rungs).reshape(shape), depth)
+        return nats / self.split[1] / math.log(2) + bits(x, ground.mean, ground.scale)
 
     def latent_shape(self) -> tuple[int, ...]:
         return (sum(self.split),)
@@ -111,10 +118,10 @@ def best_scale(x: torch.Tensor, mean: torch.Tensor, *, each: bool = False) -> to
 
 
 def bits(x: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Bits per pixel and channel that describe x in [-1, 1] to one of 255 grey levels, by Gaussians of this mean and scale.
+    """(N,) bits per pixel and channel that describe x in [-1, 1] to one of 255 grey levels, by Gaussians of this mean and scale.
 
     The images count with the rounding noise of such a level added, so this is never below ½ log2(2πe/12) = 0.25.
     """
     level = FINEST * math.sqrt(12)
     error = (x - mean).square() + FINEST**2
-    return (0.5 * (2 * math.pi * (scale / level).square()).log2() + error / (2 * math.log(2) * scale.square())).mean()
+    return (0.5 * (2 * math.pi * (scale / level).square()).log2() + error / (2 * math.log(2) * scale.square())).flatten(1).mean(1)

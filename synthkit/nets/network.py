@@ -64,6 +64,20 @@ class Network(nn.Module, ABC):
         """z (N, *latent_shape), c (N, width) to images x (N, C, [D,] H, W), about [-1, 1]."""
 
 
+class KnowingNetwork(Network):
+    """A network that says how well it knows a given image; what it was trained on, it knows better.
+
+    Attributes:
+        looks: times 0..1 at which it is worth asking.
+    """
+
+    looks: tuple[float, ...] = (0.0,)
+
+    @abstractmethod
+    def misfit(self, x: torch.Tensor, c: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """(N,) its training loss of each image x under condition c, for given noise (N, *latent_shape) and time t (N,); lower is better known."""
+
+
 class EditableNetwork(Network):
     """A network that also finds the latent of a given image."""
 

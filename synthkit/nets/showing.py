@@ -50,7 +50,6 @@ class Showing:
         kept_back = torch.where(absent, -1.0, chance).argmax(1, keepdim=True)
         return (chance < rate).scatter(1, kept_back, False)
 
-
     @staticmethod
     def of(parts: tuple[tuple[int, ...], ...], share: float) -> "Showing":
         """Of images of these parts; of one part nothing can be shown beside another."""
