@@ -1,0 +1,161 @@
+"""Privacy: are copies found, are clean generators left alone, and what does the search cost beside plain ones?
+
+    python tests/benchmarks/bench_privacy.py time [--queries 1000 --references 100000] [--record]     # beside blockwise NumPy and scikit-learn, in one run
+    python tests/benchmarks/bench_privacy.py verdicts [--seeds 20] [--minutes 12] [--record]          # chest phantom: clean, planted, memorising, rejection
+    python tests/benchmarks/bench_privacy.py nih [--minutes 20] [--record]                            # real films, without and with differential privacy
+"""
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+import synthkit as sk
+from synthkit.core.intervals import wilson
+from synthkit.core.provenance import Provenance
+from synthkit.core.space import Channel, Space
+from synthkit.metrics.copying.eye import PixelEye
+from synthkit.metrics.copying.guard import NEXT, CopyGuard
+from synthkit.metrics.copying.search import Gallery
+from synthkit.studies.privacy.planting import planted
+
+RESULTS = Path(__file__).parent / "results"
+BLOCK = 2048
+FAST = {"steps": 4, "solver": "adams", "shift": 2}
+
+
+def shapes(count: int, seed: int) -> sk.Cohort:
+    """Smooth random images of 64 x 64, drawn in no time."""
+    draws, parts = torch.Generator().manual_seed(seed), []
+    space = Space((64, 64), (Channel("grey"),)).sixteen_bit()
+    for start in range(0, count, 10_000):
+        coarse = torch.randn(min(10_000, count - start), 1, 8, 8, generator=draws)
+        parts.append(space.to_raw((0.4 * F.interpolate(coarse, size=(64, 64), mode="bilinear")).clamp(-1, 1)))
+    table = pd.DataFrame({"patient_id": [f"{seed}-{i}" for i in range(count)]})
+    return sk.Cohort.of(np.concatenate(parts), table, schema=sk.Schema(()), space=space, provenance=Provenance("real", "shapes"))
+
+
+def ours(queries: sk.Cohort, references: sk.Cohort) -> np.ndarray:
+    return Gallery.of(PixelEye(2), references).nearest(queries, count=1 + NEXT).similarity
+
+
+def plain_numpy(queries: sk.Cohort, references: sk.Cohort) -> np.ndarray:
+    """All pairs, block by block, view by view."""
+    eye, best = PixelEye(2), np.full((len(queries), 1 + NEXT), -1.0, np.float32)
+    for start in range(0, len(references), BLOCK):
+        rows = eye.rows(references.images.tensor(range(start, min(start + BLOCK, len(references))))).numpy()
+        for first in range(0, len(queries), 256):
+            seen = eye.seen(queries.images.tensor(range(first, min(first + 256, len(queries))))).numpy()
+            alike = np.max([seen[:, view] @ rows.T for view in range(seen.shape[1])], axis=0)
+            both = np.concatenate([best[first : first + 256], alike], axis=1)
+            best[first : first + 256] = -np.sort(-np.partition(both, -(1 + NEXT), axis=1)[:, -(1 + NEXT) :], axis=1)
+    return best
+
+
+def plain_sklearn(queries: sk.Cohort, references: sk.Cohort) -> np.ndarray:
+    """scikit-learn's brute-force neighbours of every view, then the best of all views."""
+    from sklearn.neighbors import NearestNeighbors
+
+    eye = PixelEye(2)
+    rows = torch.cat([eye.rows(references.images.tensor(range(i, min(i + BLOCK, len(references))))) for i in range(0, len(references), BLOCK)]).numpy()
+    seen = torch.cat([eye.seen(queries.images.tensor(range(i, min(i + 256, len(queries))))) for i in range(0, len(queries), 256)]).numpy()
+    search = NearestNeighbors(n_neighbors=1 + NEXT, algorithm="brute").fit(rows)
+    best = [dict() for _ in range(len(queries))]
+    for view in range(seen.shape[1]):
+        for found, distances, places in zip(best, *search.kneighbors(seen[:, view])):
+            for distance, place in zip(distances, places):
+                found[place] = max(found.get(place, -1.0), 1 - distance**2 / 2)
+    return np.array([sorted(found.values(), reverse=True)[: 1 + NEXT] for found in best])
+
+
+CONTENDERS = {"synthkit": ours, "blockwise NumPy": plain_numpy, "scikit-learn brute": plain_sklearn}
+
+
+def one(name: str, queries: int, references: int) -> dict[str, object]:
+    left, right = shapes(queries, 1), shapes(references, 2)
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    found = CONTENDERS[name](left, right)
+    seconds = time.perf_counter() - began
+    return {"search": name, "queries": queries, "references": references, "seconds": seconds,
+            "memory beyond the images (MB)": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10,
+            "mean of the nearest": float(np.mean(found[:, 0])), "mean of all": float(np.mean(found))}  # fmt: skip
+
+
+def timing(args: argparse.Namespace) -> dict[str, object]:
+    rows = []
+    for name, queries in [*((name, args.queries) for name in CONTENDERS), ("synthkit", 10 * args.queries)]:
+        line = [sys.executable, __file__, "time", "--one", name, "--queries", f"{queries}", "--references", f"{args.references}"]
+        rows.append(json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout))
+        print(rows[-1], flush=True)
+    return {"rows": rows, "threads": torch.get_num_threads()}
+
+
+def verdicts(args: argparse.Namespace) -> dict[str, object]:
+    chest, rows = sk.ChestPhantom(64), []
+    gen = sk.Generator.pretrained("chest-phantom-64").using(**FAST)
+    train = chest.cohort(4096, seed=0)  # the first of the 32,768 that it learnt from
+    guard, innocent = CopyGuard.of(train), []
+    for seed in range(args.seeds):
+        holdout = chest.cohort(500, seed=40_000 + seed)
+        fake = gen.sample(chest.factors_table(500, seed=50_000 + seed), seed=seed)
+        innocent.append([guard.copies(fake).sum(), guard.copies(holdout).sum()])
+        found = sk.privacy(gen, train=train, holdout=holdout, fake=fake, seed=seed)
+        rows.append({"generator": "clean", "seed": seed, "verdict": found.verdict, "least p x tests": float(found.attacks["p"].min() * found.attacks["p"].count()),
+                     "AUC of the loss": float(found.attacks.set_index("attack").loc["loss tells members from new patients", "value"]),
+                     **{f"power at {row.share:.0%}": row.found for row in found.power.itertuples()}, "caught": float(found.power["caught"].iloc[0])})  # fmt: skip
+        if seed < 5:
+            copies = planted(train, seed=seed, count=10)
+            names = [f"copy-{seed}-{i}" for i in range(10)]
+            copies = replace(copies, table=copies.table.assign(image_id=names, patient_id=names)[["image_id", "patient_id", *fake.schema.names]])
+            mixed = fake[10:] + replace(copies, provenance=fake.provenance)
+            told = sk.privacy(None, train=train, holdout=holdout, fake=mixed, seed=seed)
+            among = set(told.pairs["image_id"]) & set(names)
+            rows.append({"generator": "2 % planted", "seed": seed, "verdict": told.verdict, "copies among the 20 worst pairs": len(among)})
+        print(rows[-1], flush=True)
+    few = chest.cohort(40, seed=7000)
+    parrot = sk.Diffusion().fit(few, budget=sk.Minutes(args.minutes), seed=0).using(**FAST)
+    for name, table in (("their own factors", few.table), ("150 new factors", chest.factors_table(150, seed=5))):
+        drawn = parrot.sample(table[list(few.schema.names)], seed=0)
+        told = sk.privacy(parrot, train=few, holdout=chest.cohort(200, seed=31), fake=drawn)
+        rows.append({"generator": f"40 patients, {args.minutes:g} minutes, {name}", "verdict": told.verdict, "attacks": told.attacks.to_dict("records")})
+        print(rows[-1], flush=True)
+    copies, images = guard.copies(planted(train, seed=9, count=1000)), 500 * args.seeds
+    counts = {"planted": [int(copies.sum()), 1000], "synthetic": [int(sum(a for a, _ in innocent)), images], "new patients": [int(sum(b for _, b in innocent)), images]}
+    rejection = {name: {"rejected": k, "of": n, "interval": wilson(k, n)} for name, (k, n) in counts.items()}
+    print(rejection, flush=True)
+    return {"rows": rows, "rejection": rejection}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("part", choices=("time", "verdicts", "nih"))
+    options.add_argument("--queries", type=int, default=1000)
+    options.add_argument("--references", type=int, default=100_000)
+    options.add_argument("--seeds", type=int, default=20)
+    options.add_argument("--minutes", type=float, default=12)
+    options.add_argument("--one", choices=CONTENDERS, help=argparse.SUPPRESS)
+    options.add_argument("--record", action="store_true")
+    args = options.parse_args()
+    if args.one:
+        print(json.dumps(one(args.one, args.queries, args.references)))
+        return
+    found = {"time": timing, "verdicts": verdicts, "nih": nih}[args.part](args)
+    if args.record:
+        (RESULTS / f"privacy-{args.part}.json").write_text(json.dumps({"date": f"{date.today()}", **found}, indent=1, default=float) + "\n")
+
+
+def nih(args: argparse.Namespace) -> dict[str, object]:
+    raise SystemExit("not yet")
+
+
+if __name__ == "__main__":
+    main()
