@@ -26,6 +26,7 @@ _HOMES = {
     "synthkit.data.load": ("load",),
     "synthkit.data.practice": ("write_practice_dicoms",),
     "synthkit.data.skipped": ("find_skipped",),
+    "synthkit.training.private": ("DP",),
     "synthkit.tasks.classifier": ("Classifier",),
     "synthkit.tasks.predictor": ("Predictor",),
     "synthkit.tasks.segmenter": ("Segmenter",),

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from synthkit.core.budget import Budget, resolve
+from synthkit.core.budget import Budget, Minutes, Steps, resolve
 from synthkit.core.cohort import Cohort, require_disjoint
 from synthkit.core.imports import class_at, path_of
 from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.missing import require_whole
-from synthkit.core.provenance import canonical, digest
+from synthkit.core.provenance import canonical, digest, patient_digest
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import FitError
 from synthkit.nets.network import Network
+from synthkit.training.private import DP, PoissonPatients, Private
 
 if TYPE_CHECKING:
     from synthkit.generators.generator import Generator
@@ -58,6 +59,11 @@ class Recipe(ABC):
         """
         require_whole(train, f"teach a {type(self).__name__}")
         return train.schema.encode(train.table)
+
+    @property
+    def bound(self) -> DP | None:
+        """What it may at most give away of a patient; None where no bound is kept."""
+        return None
 
     @property
     @abstractmethod
@@ -116,8 +122,10 @@ class Recipe(ABC):
         chosen = resolve(budget, self.budgets)
         identity = {"recipe": self.to_json(), "seed": seed, "budget": f"{type(chosen).__name__}({chosen.count})", "data": cohort_digest(train),
                     "balance": balance, **({"start": start.weights_digest()} if start else {})}  # fmt: skip
+        private = self.counted(train, chosen, balance, start) if self.bound else None
         weights = balance_weights(train, balance) if balance else None
-        data = TrainingData(train, self.codes(train), batch_size=self.batch_size, seed=seed, weights=weights)
+        chooser = PoissonPatients(train.table["patient_id"].to_numpy(), private.rate) if private else None
+        data = TrainingData(train, self.codes(train), batch_size=self.batch_size, seed=seed, weights=weights, chooser=chooser)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = self.network(train.schema, train.space)
@@ -125,9 +133,19 @@ class Recipe(ABC):
                 start.give_weights(network, train)
             stages = self.stages(network, train.schema, train.space)
         plan = Plan(chosen, seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, run=Path(run) if run else None,
-                    identity=identity, devices=devices, title=f"{type(self).__name__} on {train.provenance.source}")  # fmt: skip
+                    identity=identity, devices=devices, title=f"{type(self).__name__} on {train.provenance.source}", private=private)  # fmt: skip
         outcome = run_stages(stages, data, plan)
-        return fitted(self, network, train, valid=valid, start=start, outcome=outcome, identity=identity)
+        return fitted(self, network, train, valid=valid, start=start, outcome=outcome, identity=identity, private=private)
+
+    def counted(self, train: Cohort, budget: Steps | Minutes, balance: str | None, start: "Generator | None") -> Private:
+        """The training under this recipe's bound; FitError where the bound would not hold."""
+        if balance:
+            raise FitError(f"balance={balance!r} draws some patients more often, which the count of privacy does not know; leave it out")
+        patients = train.table["patient_id"].unique()
+        known = sum(patient_digest(name) in start.patients for name in patients) if start is not None else 0
+        if known:
+            raise FitError(f"start has learnt from {known} of these patients without a bound, so that none would hold; start from other patients")
+        return Private.of(self.bound, patients=len(patients), batch_size=self.batch_size, budget=budget)
 
     def require_start(self, start: "Generator | None") -> None:
         """Raise FitError unless a fit may begin from this generator, or from none."""

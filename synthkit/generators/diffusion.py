@@ -10,7 +10,8 @@ from torch import nn
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.imports import class_at
-from synthkit.core.missing import missing_channels
+from synthkit.core.kinds import require_kind
+from synthkit.core.missing import missing_channels, require_whole
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import FitError
@@ -21,6 +22,7 @@ from synthkit.generators.stages import Stage
 from synthkit.nets.hiding import Hiding
 from synthkit.nets.network import Batch, KnowingNetwork, LockableNetwork, Network, Trainable
 from synthkit.nets.showing import NOTHING, Showing
+from synthkit.training.private import DP
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Diffusion(Recipe):
         backbone: "module:Class" of the velocity network v(x, t, c), called with channels, size and condition_width.
         options: further keyword arguments of that class.
         batch_size, learning_rate: of the training.
+        privacy: train under a bound on what may be given away of any patient (`sk.DP`, extra `privacy`); then nothing is shown, one image of a
+            patient counts per step, and noise and choice of patients do not follow the seed.
 
     Example:
         gen = sk.Diffusion().fit(train, budget="lesson", seed=0)
@@ -56,25 +60,35 @@ class Diffusion(Recipe):
     shift: float = 1.0
     guidance: Mapping[str, float] = field(default_factory=dict)
     show: float = 0.5
+    privacy: DP | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.privacy, Mapping):  # as a recipe's JSON tells it
+            object.__setattr__(self, "privacy", DP(**self.privacy))
+        require_kind("privacy", self.privacy, (DP, type(None)), "a bound, sk.DP(epsilon=8), or None")
         require_flow(self)
         if isinstance(self.show, bool) or not isinstance(self.show, (int, float)) or not 0 <= self.show <= 1:
             raise FitError(f"Diffusion(show={self.show!r}): show must lie between 0 and 1")
 
     def network(self, schema: Schema, space: Space) -> "FlowNetwork":
-        return flow_network(self, schema, space.shape, Showing.of(space.parts, self.show))
+        return flow_network(self, schema, space.shape, Showing.of(space.parts, 0 if self.privacy else self.show))
 
     def codes(self, train: Cohort) -> np.ndarray:
         parts = train.space.parts
         factors = train.schema.encode(train.table)
-        if len(parts) < 2:
+        if self.privacy:
+            require_whole(train, "train with differential privacy")
+        if self.privacy or len(parts) < 2:
             return factors
         missing = missing_channels(train)
         return np.concatenate([factors, np.stack([missing[:, list(part)].any(1) for part in parts], 1).astype(np.float32)], 1)
 
+    @property
+    def bound(self) -> DP | None:
+        return self.privacy
+
     def stages(self, network: Network, schema: Schema, space: Space) -> tuple[Stage, ...]:
-        return (Stage("flow", network),)
+        return (Stage("flow", Apart(network) if self.privacy else network),)
 
 
 class FlowSettings(Protocol):
@@ -208,6 +222,17 @@ class FlowNetwork(LockableNetwork, KnowingNetwork, Trainable):
             return plain + sum((weight - 1) * (plain - self.velocity(x, t, other)) for other, weight in without)
 
         return guided
+
+
+class Apart(Trainable):
+    """A flow's loss to which every image adds by itself: no time, and no mean, hangs on another image of the batch."""
+
+    def __init__(self, flow: FlowNetwork):
+        super().__init__()
+        self.flow = flow
+
+    def training_step(self, batch: Batch) -> torch.Tensor:
+        return self.flow.misfit(batch.x, self.flow.hiding(batch), batch.normal_like(), batch.uniform(len(batch.x))).mean()
 
 
 def hidden(c: torch.Tensor, place: slice) -> torch.Tensor:

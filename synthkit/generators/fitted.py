@@ -1,4 +1,5 @@
 """A finished training run put together as a generator: its card, its lineage, and whom it learnt from."""
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,14 +11,19 @@ from synthkit.generators.base import Recipe
 from synthkit.generators.card import Card
 from synthkit.generators.generator import Generator
 from synthkit.nets.network import Network, Trainable
+from synthkit.training.private import Private
+
+BOUND = ("The bound of privacy covers the weights and whatever is made of them. It does not cover the digests of patients and data in this checkpoint, by "
+         "which whoever knows a patient id can tell that it was trained on, nor scores that were measured on the patients.")  # fmt: skip
 
 if TYPE_CHECKING:
     from synthkit.training.plan import Outcome
 
 
 def fitted(
-    recipe: Recipe, network: Network, train: Cohort, *, valid: Cohort | None, start: Generator | None, outcome: "Outcome", identity: dict[str, Any]
-) -> Generator:
+    recipe: Recipe, network: Network, train: Cohort, *, valid: Cohort | None, start: Generator | None, outcome: "Outcome", identity: dict[str, Any],
+    private: Private | None = None,
+) -> Generator:  # fmt: skip
     """The generator of a finished run (called by `Recipe.fit`)."""
     origin = train.provenance
     trained_on = {
@@ -28,6 +34,9 @@ def fitted(
         "budget": identity["budget"], "seed": identity["seed"], "balance": identity["balance"], "steps": outcome.steps,
         "images seen": outcome.images_seen, "seconds": round(outcome.seconds, 1), "precision": outcome.precision, "losses": outcome.losses,
     }  # fmt: skip
+    if private is not None:
+        # The losses were computed from the patients without noise.
+        training |= {"losses": [], "privacy": private.to_json(outcome.steps)}
     if valid is not None and isinstance(network, Trainable):
         training["validation loss"] = validation_loss(network, recipe.codes(valid), valid)
     name = f"{type(recipe).__name__.lower()} on {origin.source}"
@@ -37,6 +46,8 @@ def fitted(
         trained_on["before"] = _distinct([start.card.trained_on, *start.card.trained_on.get("before", [])], but=trained_on["digest"])
         name, patients = f"{start.card.name}, then {name}", patients | start.patients
     card = Card(name, trained_on, training, command=_call(recipe, identity))
+    if private is not None:
+        card = replace(card, limits=(*card.limits, BOUND))
     return Generator(recipe, network, train.schema, train.space, card, patients)
 
 

@@ -185,7 +185,7 @@ class Generator:
             table: any subset of the factors conditions, blanks are left open; `image_id` (else the row number) keys
                 the noise; other columns are ignored.
             seed: with the same seed, row key and factors the same image comes out, whatever the other rows.
-            reject_copies_of: usually the training cohort: an image nearer to one of its patients, against the next ones, than one in 10,000 new
+            reject_copies_of: usually the training cohort: an image nearer to one of its patients, against the next ones, than one in 1,000 new
                 patients would be, is drawn again, up to eight times; a request that gives nothing but copies is left out. What was
                 rejected is counted in the provenance and in the column `draws`.
         Raises:

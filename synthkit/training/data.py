@@ -22,16 +22,20 @@ class TrainingData:
         batch_size: rows per step.
         seed: of the order.
         weights: (N,) chances for balanced drawing with replacement; None goes through the images epoch by epoch.
+        chooser: gives the rows of a step in the place of all that.
     """
 
-    def __init__(self, cohort: Cohort, codes: np.ndarray, *, batch_size: int, seed: int, weights: np.ndarray | None = None):
+    def __init__(
+        self, cohort: Cohort, codes: np.ndarray, *, batch_size: int, seed: int, weights: np.ndarray | None = None,
+        chooser: Callable[[], np.ndarray] | None = None,
+    ):  # fmt: skip
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise FitError(f"batch_size={batch_size!r}: give a whole number, 1 or more")
         if len(cohort) < 4:
             raise FitError(f"{len(cohort)} images are too few to fit on; give at least 4 (a useful generator needs hundreds)")
         self.codes = torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32))
         self.count, self.batch_size, self.seed = len(cohort), batch_size, seed
-        self.chances = None if weights is None else weights / weights.sum()
+        self.chances, self.chooser = None if weights is None else weights / weights.sum(), chooser
         need = 4 * self.count * int(np.prod(cohort.space.shape))
         held = need < SHARE_OF_MEMORY * psutil.virtual_memory().available
         self.pixels = cohort.images
@@ -59,7 +63,9 @@ class TrainingData:
         return torch.empty(self.count, *shape)
 
     def rows(self, step: int) -> np.ndarray:
-        """The images of one step; the same for the same seed whatever came before."""
+        """The images of one step; the same for the same seed whatever came before, but for a chooser."""
+        if self.chooser is not None:
+            return self.chooser()
         if self.chances is not None:
             return generator(self.seed, step, "balanced rows").choice(self.count, self.batch_size, p=self.chances)
         places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)

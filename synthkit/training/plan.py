@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from synthkit.core.budget import Minutes, Steps
+from synthkit.training.private import Private
 from synthkit.training.stopping import Watch
 
 
@@ -27,6 +28,7 @@ class Plan:
         checkpoint_seconds: between checkpoints.
         title: of the progress bar; empty for no bar.
         watch: early stopping; not together with `run`, since its best weights are held in memory.
+        private: gradients are clipped patient by patient and noise is added.
     """
 
     budget: Steps | Minutes
@@ -42,6 +44,7 @@ class Plan:
     checkpoint_seconds: float = 60.0
     title: str = ""
     watch: Watch | None = None
+    private: Private | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ def _lightning(plan: Plan, keeper: Keeper, *, precision: str) -> pl.Trainer:
         raise FitError(f"devices={plan.devices}, but this machine has {torch.cuda.device_count()} GPU(s)")
     if plan.devices > 1 and isinstance(plan.budget, Minutes):
         raise FitError("a budget in minutes runs on one device, since each would keep its own time; give steps for several devices")
+    if plan.devices > 1 and plan.private:
+        raise FitError("training with differential privacy runs on one device; give devices=1")
     if plan.batch_size < plan.devices:
         raise FitError(f"batch_size={plan.batch_size} cannot be shared by devices={plan.devices}")
     # A notebook's kernel cannot be spawned again, only forked.
@@ -50,7 +52,8 @@ def _in_notebook() -> bool:
 
 def _quiet() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*GPU available but not used.*", ".*max_epochs.*"):
+    for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*GPU available but not used.*", ".*max_epochs.*", ".*Full backward hook.*",
+                 ".*gradient layout contract.*"):
         warnings.filterwarnings("ignore", message=text)
 
 
@@ -61,7 +64,7 @@ def train(network: Trainable, data: TrainingData, plan: Plan) -> Outcome:
         FitError: no room in memory, a loss that is no number, a run folder of another run.
         StoreError: a damaged checkpoint in the run folder.
     """
-    used = trained_in(network, data, plan.device)
+    used = trained_in(network, data, plan.device) if plan.private is None else "32-true"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(plan.run or scratch)
         state = load_state(folder, plan.identity) if plan.run else None
@@ -82,15 +85,19 @@ def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folde
         # With several devices this process only starts the others; a CUDA context here would forbid to fork them.
         network.to(accelerator(plan.device))
         require_room(network, *data.take(data.rows(0)[:2], torch.device(accelerator(plan.device))), batch_size=plan.batch_size)
-    network.to(memory_format=torch.channels_last if data.dims == 2 else torch.channels_last_3d)
+    # Opacus (1.6) reads gradients of single images wrong, and says nothing, where channels lie last.
+    layout = torch.channels_last if data.dims == 2 else torch.channels_last_3d
+    network.to(memory_format=layout if plan.private is None else torch.contiguous_format)
     if start.tensors:
         network.load_state_dict(start.part("network"))
-    trainer = _lightning(plan, Keeper(plan, folder, start), precision=precision)
+    trainer, loop = _lightning(plan, Keeper(plan, folder, start), precision=precision), Loop(network, data, plan, start)
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(Loop(network, data, plan, start))
+        trainer.fit(loop)
     except SystemExit:
         # Lightning ends the whole process on Ctrl-C and leaves the signal ignored, which would end a notebook's kernel.
         signal.signal(signal.SIGINT, on_interrupt)
         hint = "fit again with the same run= folder to go on from its last checkpoint" if plan.run else "with run=FOLDER it could be resumed"
         raise KeyboardInterrupt(f"training was interrupted; {hint}") from None
+    finally:
+        loop.release()

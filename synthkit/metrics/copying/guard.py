@@ -12,6 +12,7 @@ from synthkit.metrics.copying.tail import FEWEST, Tail, isolation
 
 NEXT = 10  # patients that the nearest one is compared with
 MOST = 2_000  # training images that the limit is taken from
+LEVEL = 1e-3  # share of new patients that would be rejected; a verdict asks for more
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class CopyGuard:
         gallery = Gallery.of(PixelEye(train.space.dims), train)
         some = train[np.sort(permutation(len(train), seed=0, identity="rows", stream="copy guard")[:MOST])]
         found = gallery.nearest(some, count=compared(train), others_only=True)
-        return CopyGuard(gallery, Tail.of(isolation(found), some.table["patient_id"].to_numpy()))
+        return CopyGuard(gallery, Tail.of(isolation(found), some.table["patient_id"].to_numpy(), level=LEVEL))
 
     def copies(self, images: Cohort) -> np.ndarray:
         """(N,) which images are near copies."""

@@ -15,7 +15,7 @@ CLOSEST = 1e-3  # distances below are rounding
 
 @dataclass(frozen=True)
 class Tail:
-    """The limit of the isolation (see `isolation`) that one of 10,000 new patients passes.
+    """The limit of the isolation (see `isolation`) that a given share of new patients passes, one of 10,000 unless told otherwise.
 
     Where images fill m directions evenly, a new one lies nearer than r to the next one with a chance that grows as r^m: the log of the distance, and so
     the isolation, has an exponential tail of rate m (Levina & Bickel 2004). The tail is fitted above a quantile; the limit is the upper end of a
