@@ -1,4 +1,4 @@
-"""The command line: `synthkit quickstart`, `train`, `generate`, `evaluate`, `compare`, `lab`, `data`, `doctor`."""
+"""The command line: `synthkit quickstart`, `train`, `generate`, `evaluate`, `compare`, `privacy`, `lab`, `data`, `doctor`."""
 from pathlib import Path
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import typer
 
 from synthkit.commands.compare import compare
 from synthkit.commands.generate import generate
+from synthkit.commands.privacy import privacy
 from synthkit.commands.train import train
 from synthkit.errors import SynthkitError
 
@@ -71,6 +72,7 @@ def evaluate(
 
 
 app.command()(compare)
+app.command()(privacy)
 
 
 @app.command()

@@ -32,7 +32,7 @@ def invoked(*words: str) -> str:
 
 def test_help_names_the_commands():
     text = synthkit("--help").stdout
-    assert all(word in text for word in ("quickstart", "train", "generate", "evaluate", "compare", "lab", "data", "doctor"))
+    assert all(word in text for word in ("quickstart", "train", "generate", "evaluate", "compare", "privacy", "lab", "data", "doctor"))
 
 
 def test_every_family_of_the_package_can_be_named():
@@ -174,3 +174,19 @@ def test_quickstart_from_a_folder_of_dicoms_trains_and_reports(tmp_path):
     assert "<section" in (tmp_path / "out" / "report.html").read_text()
     back = sk.load(tmp_path / "out" / "synthetic")
     assert back.provenance.kind == "synthetic" and len(back) > 12
+
+
+def test_privacy_holds_the_known_patients_against_the_others(tmp_path):
+    import synthkit as sk
+
+    data = toy_cohort(80)
+    sk.Diffusion(options={"widths": [16, 16], "embedding": 32}).fit(data[:50], budget="2 steps", seed=0).save(tmp_path / "gen")
+    data.save(tmp_path / "data")
+    said = invoked("privacy", str(tmp_path / "gen"), str(tmp_path / "data"), "--out", str(tmp_path / "out"))
+    assert "50 images of patients it was trained on, 30 of others" in said and any(word in said for word in ("NO COPYING DETECTED", "EVIDENCE"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.html", "attacks.csv", "pairs.csv"}
+    data[:50].save(tmp_path / "all")
+    assert "NOT ASSESSED: No holdout" in invoked("privacy", str(tmp_path / "gen"), str(tmp_path / "all"), "--out", str(tmp_path / "out"))
+    toy_cohort(30, prefix="x").save(tmp_path / "others")
+    with pytest.raises(SynthkitError, match="learnt from none of the patients"):
+        invoked("privacy", str(tmp_path / "gen"), str(tmp_path / "others"), "--out", str(tmp_path / "out"))

@@ -12,7 +12,7 @@ from synthkit.core.cohort import Cohort, require_disjoint
 from synthkit.core.imports import class_at, path_of
 from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.missing import require_whole
-from synthkit.core.provenance import canonical, digest, patient_digest
+from synthkit.core.provenance import canonical, digest
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import FitError
@@ -141,11 +141,11 @@ class Recipe(ABC):
         """The training under this recipe's bound; FitError where the bound would not hold."""
         if balance:
             raise FitError(f"balance={balance!r} draws some patients more often, which the count of privacy does not know; leave it out")
-        patients = train.table["patient_id"].unique()
-        known = sum(patient_digest(name) in start.patients for name in patients) if start is not None else 0
+        patients = train.table["patient_id"]
+        known = patients[start.knows(train)].nunique() if start is not None else 0
         if known:
             raise FitError(f"start has learnt from {known} of these patients without a bound, so that none would hold; start from other patients")
-        return Private.of(self.bound, patients=len(patients), batch_size=self.batch_size, budget=budget)
+        return Private.of(self.bound, patients=patients.nunique(), batch_size=self.batch_size, budget=budget)
 
     def require_start(self, start: "Generator | None") -> None:
         """Raise FitError unless a fit may begin from this generator, or from none."""

@@ -79,9 +79,14 @@ class Generator:
         except RuntimeError as error:
             raise FitError(f"{self.recipe} does not fit the network to be trained; give it the same backbone= and options=") from error
 
+    def knows(self, cohort: Cohort) -> np.ndarray:
+        """(N,) which images are of patients it learnt from."""
+        learnt = {name: patient_digest(name) in self.patients for name in cohort.table["patient_id"].unique()}
+        return cohort.table["patient_id"].map(learnt).to_numpy(bool)
+
     def require_unseen(self, cohort: Cohort) -> None:
         """Raise LeakageError if the generator learnt from a patient of the cohort."""
-        both = sorted(name for name in cohort.table["patient_id"].unique() if patient_digest(name) in self.patients)
+        both = sorted(cohort.table["patient_id"][self.knows(cohort)].unique())
         if both:
             raise LeakageError(f"{self.card.name} learnt from {len(both)} patient(s) of the cohort (first: {both[0]!r}); "
                                "give other patients (of a phantom: another seed), or split by patient before fitting")  # fmt: skip

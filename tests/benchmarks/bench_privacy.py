@@ -153,8 +153,9 @@ def nih(args: argparse.Namespace) -> dict[str, object]:
         fake = gen.using(**FAST).sample(train.table[list(train.schema.names)], seed=0)
         told = sk.privacy(gen, train=train, holdout=holdout, fake=fake)
         quality = sk.evaluate(real=holdout, fake=fake, train=train, judge=None, metrics=[sk.KID(), sk.Precision(), sk.Recall()]).frame()
-        rows.append({"generator": name, "seconds": gen.card.training["seconds"], "steps": gen.card.training["steps"], "privacy": gen.card.training.get("privacy"),
-                     "verdict": told.verdict, "reason": told.reason, "attacks": told.attacks.to_dict("records"), "power": told.power.to_dict("records"),
+        training = {key: gen.card.training.get(key) for key in ("seconds", "steps", "privacy")}
+        rows.append({"generator": name, **training, "verdict": told.verdict, "reason": told.reason,
+                     "attacks": told.attacks.to_dict("records"), "power": told.power.to_dict("records"),
                      "quality": quality[["metric", "value", "low", "high", "floor", "n_fake"]].to_dict("records")})  # fmt: skip
         print(json.dumps(rows[-1], indent=1, default=float), flush=True)
         place = {one: row for row, one in enumerate(told.train.table["image_id"])}

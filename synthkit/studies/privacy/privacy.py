@@ -97,15 +97,12 @@ def _not_assessed(train: Cohort, holdout: Cohort | None) -> str:
 
 
 def _known(generator: Generator, train: Cohort, holdout: Cohort) -> list[str]:
-    from synthkit.core.provenance import patient_digest
-
     generator.require_unseen(holdout)
-    patients = train.table["patient_id"].unique()
-    known = sum(patient_digest(name) in generator.patients for name in patients)
+    patients, known = train.table["patient_id"].nunique(), train.table["patient_id"][generator.knows(train)].nunique()
     if generator.patients and not known:
-        raise DataError(f"{generator.card.name} learnt from none of the {len(patients)} patients of train; give the cohort that it was trained on")
-    few = known < len(patients) or known < len(generator.patients)
-    counts = f"the generator learnt from {len(generator.patients)} patients and {known} of the {len(patients)} in train are among them"
+        raise DataError(f"{generator.card.name} learnt from none of the {patients} patients of train; give the cohort that it was trained on")
+    few = known < patients or known < len(generator.patients)
+    counts = f"the generator learnt from {len(generator.patients)} patients and {known} of the {patients} in train are among them"
     return [f"Only a part is looked at: {counts}."] if generator.patients and few else []
 
 
