@@ -25,7 +25,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at versions, processor, GPU, memory, browser, checkpoints and data."""
-    return [_python(), *_packages(), *_hardware(), _browser(), _checkpoint(), _data(), _extra("itkwidgets", "itk")]
+    return [_python(), *_packages(), *_hardware(), _browser(), _checkpoint(), _data(), _extra("itkwidgets", "itk"), _extra("opacus", "privacy")]
 
 
 def _python() -> Finding:

@@ -78,7 +78,7 @@ def test_a_perfect_a_guessing_and_a_contrary_reader(tmp_path):
     assert found(result, "AUC of the confidence")["value"] == 0.5
     assert found(result, "same answer to a repeat", "perfect")["value"] == 1 and found(result, "same answer to a repeat", "perfect")["n"] == 12
     assert found(result, "Cohen's kappa, mean over pairs")["value"] == -1
-    assert "is not shown to lie within 10% of guessing" in " ".join(result.caveats())
+    assert "is not shown to lie within 10 points of guessing" in " ".join(result.caveats())
     assert found(result, "median time (s)", "perfect")["value"] == 1.5
 
 

@@ -82,7 +82,7 @@ def _of_all(study: ReaderStudy, first: pd.DataFrame, margin: float) -> tuple[lis
         rows.append(_row(measure, EVERYBODY, float(part["right"].mean()), percentile_interval(draws), len(part)))
         if measure == "right answers" and study.task in ("real-or-synthetic", "2afc"):
             told = "is" if equivalent(draws, margin=margin) else "is not"
-            notes.append(f"Equivalence: the share of right answers {told} shown to lie within {margin:.0%} of guessing (two one-sided tests at 5 %). "
+            notes.append(f"Equivalence: the share of right answers {told} shown to lie within {100 * margin:g} points of guessing (two one-sided tests at 5 %). "
                          "That no difference is shown would not mean that there is none.")  # fmt: skip
     for measure, statistic in _scores(study).items():
         rows.append(_row(measure, EVERYBODY, statistic(first, np.ones(len(first))), _interval(first, statistic), len(first)))
