@@ -78,7 +78,8 @@ def _sides(train_side: Nearest, other_side: Nearest, train: Cohort, holdout: Coh
         drawn = rng.permuted(np.tile(weight, (min(AT_ONCE, SHUFFLES - start), 1)), axis=1)[:, : patients[0]].sum(1)
         beaten += int((drawn >= share - 1e-12).sum())
     trained = chosen < patients[0]
-    low, high = bootstrap(lambda rows: float((votes[rows] * trained[rows]).sum() / max(votes[rows].sum(), 1e-12)), np.arange(len(votes)))
+    # Images that vote for one patient stand or fall together.
+    low, high = bootstrap(lambda rows: float((votes[rows] * trained[rows]).sum() / max(votes[rows].sum(), 1e-12)), chosen)
     return {"attack": "nearest patient is a training patient", "value": share, "low": low, "high": high, "expected": patients[0] / sum(patients),
             "n": len(votes), "p": (beaten + 1) / (SHUFFLES + 1)}  # fmt: skip
 
