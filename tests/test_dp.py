@@ -122,7 +122,7 @@ def test_saved_and_read_back_it_is_the_same_and_the_seed_does_not_decide_it(tmp_
     [
         ({}, {"budget": sk.Minutes(1)}, "privacy is counted in steps"), ({"privacy": sk.DP(delta=0.1)}, {}, "delta=0.1 promises nothing to one of 60"),
         ({"batch_size": 64}, {}, "batch_size=64, but there are 60 patients"), ({}, {"balance": "lesion"}, "balance='lesion' draws some patients more often"),
-        ({}, {"devices": 2}, "runs on one device"),
+        ({"batch_size": 2}, {}, "leaves some steps without any patient"), ({}, {"devices": 2}, "runs on one device"),
     ],
 )  # fmt: skip
 def test_where_the_bound_would_not_hold_it_is_refused(change, fit, message):

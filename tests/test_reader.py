@@ -229,7 +229,8 @@ def test_an_answer_is_given_once_in_order_and_only_of_those_that_there_are(tmp_p
     [
         ({"task": "guess"}, "task='guess' is not one of real-or-synthetic"), ({"task": "diagnosis"}, "needs target= with a category"),
         ({"target": "lesion"}, "only that, needs target="), ({"task": "diagnosis", "target": "age"}, "readers choose between the levels"),
-        ({"repeats": 2}, "repeats=2: give a share"), ({"seed": 0.5}, "seed=0.5: give a whole number"), ({"real": REAL[[]]}, "real is empty"),
+        ({"repeats": 0.6}, "repeats=0.6: give a share"), ({"fake": REAL}, "30 image.s. stand in real and in fake"),
+        ({"seed": 0.5}, "seed=0.5: give a whole number"), ({"real": REAL[[]]}, "real is empty"),
         ({"fake": toy_cohort(4, size=(8, 8))}, "do not fit together"), ({"fake": FAKE.table}, "fake: got a DataFrame"),
     ],
 )  # fmt: skip
@@ -272,3 +273,51 @@ def test_appending_seals_each_line_with_all_before_it(tmp_path):
     first = append(path, answer, START)
     second = append(path, replace(answer, trial=1), first)
     assert read_log(path).seal == second != first and len(path.read_text().splitlines()) == 2
+
+
+def test_a_line_torn_inside_a_letter_and_odd_names_lose_no_answer(tmp_path):
+    one, log = study(), tmp_path / "log.jsonl"
+    for reader in ("Dr Ärztin", "A\u2028B"):
+        reads(one, log, lambda t: 0, reader=reader, until=3)
+    log.write_bytes(log.read_bytes() + '{"reader": "Dr Ä'.encode()[:-1])
+    assert [a.reader for a in read_log(log).answers] == ["Dr Ärztin"] * 3 + ["A\u2028B"] * 3 and read_log(log).broken == 1
+
+
+def test_a_file_that_is_no_log_is_neither_read_nor_added_to(tmp_path):
+    (tmp_path / "notes.txt").write_text("some\nnotes\n")
+    with pytest.raises(sk.DataError, match="is no log of a reader study"):
+        sk.read(study(), reader="A", log=tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "some\nnotes\n"
+    for wrong, message in (([], "logs=.*give the file"), (None, "logs=None: give the file")):
+        with pytest.raises(sk.DataError, match=message):
+            study().analyse(wrong)
+    with pytest.raises(sk.DataError, match="margin='x'"):
+        study().analyse(tmp_path / "notes.txt", margin="x")
+
+
+def test_other_labels_make_another_study_and_a_pair_counts_by_its_patient(tmp_path):
+    asked = study("diagnosis", target="lesion")
+    flipped = REAL.table.assign(lesion=REAL.table["lesion"].map({"absent": "present", "present": "absent"}), diameter=float("nan"))
+    assert study("diagnosis", target="lesion", real=replace(REAL, table=flipped)).digest != asked.digest
+    two = replace(REAL, table=REAL.table.assign(patient_id=["a", "b"] * 15))
+    pairs, log = study("2afc", real=two, repeats=0), tmp_path / "log.jsonl"
+    reads(pairs, log, lambda t: t.truth if dict(t.images)["real"] % 2 else 1 - t.truth)
+    result = pairs.analyse(log)
+    assert set(result.answers["unit"]) == {"a", "b"}
+    shares = found(result, "right answers")
+    assert shares["value"] == 0.5 and (shares["low"], shares["high"]) == (0, 1)
+
+
+ODD = {"choice=1.5": (0, 1.5, 1.0), "choice='1'": (0, "1", 1.0), "seconds=-5": (0, 1, -5), "trial='0'": ("0", 1, 1.0)}
+
+
+@pytest.mark.parametrize(("message", "said"), ODD.items())
+def test_an_answer_of_a_wrong_kind_is_refused(tmp_path, message, said):
+    with pytest.raises(sk.DataError, match=message):
+        Sitting(study(), reader="A", log=tmp_path / "log.jsonl").answer(*said)
+
+
+@pytest.mark.parametrize("task", ["2afc", "plausibility"])
+def test_the_protocol_promises_what_is_analysed(task):
+    page = study(task).protocol()
+    assert ("Equivalence with guessing" in page) == (task == "2afc") and ("ROC" in page) is False and ("Mean rating" in page) == (task == "plausibility")

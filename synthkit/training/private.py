@@ -78,6 +78,9 @@ class Private:
             raise FitError(f"delta={bound.delta:g} promises nothing to one of {patients} patients; give less than {1 / patients:.2g}")
         if batch_size > patients:
             raise FitError(f"batch_size={batch_size}, but there are {patients} patients and each stands in a step at most once; give {patients} or less")
+        # A step without anybody is drawn again, which the accountant does not know: it must be rarer than the chance that is promised anyhow.
+        if budget.count * (1 - batch_size / patients) ** patients > bound.delta / 10:
+            raise FitError(f"batch_size={batch_size} leaves some steps without any patient, which privacy cannot be counted for; give 20 or more")
         accountant = _opacus().accountants.utils.get_noise_multiplier
         rate = batch_size / patients
         noise = accountant(target_epsilon=bound.epsilon, target_delta=bound.delta, sample_rate=rate, steps=budget.count, accountant="rdp")
@@ -117,7 +120,7 @@ class PoissonPatients:
         self.rng = np.random.Generator(np.random.PCG64(secrets.randbits(128)))
 
     def __call__(self) -> np.ndarray:
-        """Shuffled rows; a step without anybody, which hardly ever occurs, is drawn again."""
+        """Shuffled rows; a step without anybody, rarer than delta (`Private.of`), is drawn again."""
         while True:
             chosen = np.flatnonzero(self.rng.random(len(self.images)) < self.rate)
             if len(chosen):

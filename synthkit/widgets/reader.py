@@ -83,6 +83,9 @@ class ReaderView(anywidget.AnyWidget):
         self._show(resumed)
         self.observe(self._taken, names="answered")
 
+    def __repr__(self) -> str:
+        return f"ReaderView({self.sitting.reader!r}, {len(self.sitting.done)} of {len(self.sitting.study.trials)} answered)"
+
     def _taken(self, change: dict[str, Any]) -> None:
         said = change["new"]
         try:

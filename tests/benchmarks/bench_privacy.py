@@ -1,6 +1,6 @@
 """Privacy: are copies found, are clean generators left alone, and what does the search cost beside plain ones?
 
-    python tests/benchmarks/bench_privacy.py time [--queries 1000 --references 100000] [--record]     # beside blockwise NumPy and scikit-learn, in one run
+    python tests/benchmarks/bench_privacy.py time [--queries 400 --references 100000] [--record]     # beside blockwise NumPy and scikit-learn, in one run
     python tests/benchmarks/bench_privacy.py verdicts [--seeds 20] [--minutes 12] [--record]          # chest phantom: clean, planted, memorising, rejection
     python tests/benchmarks/bench_privacy.py nih [--minutes 20] [--record]                            # real films, without and with differential privacy
 """
@@ -92,7 +92,7 @@ def one(name: str, queries: int, references: int) -> dict[str, object]:
 
 def timing(args: argparse.Namespace) -> dict[str, object]:
     rows = []
-    for name, queries in [*((name, args.queries) for name in CONTENDERS), ("synthkit", 10 * args.queries)]:
+    for name, queries in [*((name, args.queries) for name in CONTENDERS), ("synthkit", args.all)]:
         line = [sys.executable, __file__, "time", "--one", name, "--queries", f"{queries}", "--references", f"{args.references}"]
         rows.append(json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout))
         print(rows[-1], flush=True)
@@ -168,7 +168,8 @@ def nih(args: argparse.Namespace) -> dict[str, object]:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("part", choices=("time", "verdicts", "nih"))
-    options.add_argument("--queries", type=int, default=1000)
+    options.add_argument("--queries", type=int, default=400)
+    options.add_argument("--all", type=int, default=10_000, help="queries of synthkit's last search")
     options.add_argument("--references", type=int, default=100_000)
     options.add_argument("--seeds", type=int, default=20)
     options.add_argument("--minutes", type=float, default=12)

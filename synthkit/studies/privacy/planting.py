@@ -51,7 +51,9 @@ def power(seen: Sequence[Nearness], *, train: Cohort, alpha: float, seed: int) -
     rows, images = [], len(seen[0].isolated)
     rng = generator(seed, "plantings", "planted")
     for share in SHARES:
-        count = max(1, round(share * images))
+        count = round(share * images)
+        if not count:
+            continue
         found = 0
         for _ in range(PLANTINGS):
             drawn = marks[:, rng.integers(0, marks.shape[1], count)].sum(1)

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import beta
 
 from synthkit.core.cohort import Cohort, require_disjoint
@@ -22,6 +23,7 @@ from synthkit.studies.privacy.result import COLUMNS, COPYING, NONE_SEEN, NOT_ASS
 WORST = 20
 USUAL = 1_000  # images drawn when none are given
 CENTRED_ON = 1_000
+SMALLEST = 1e-12  # p that is written out
 
 
 def privacy(
@@ -48,7 +50,7 @@ def privacy(
     Example:
         sk.privacy(gen, train=train, holdout=test).verdict
     """
-    _require(generator, train, holdout, fake, alpha)
+    _require(generator, train, holdout, fake, alpha, seed)
     missing = _not_assessed(train, holdout)
     if missing:
         return Privacy(NOT_ASSESSED, missing)
@@ -58,7 +60,8 @@ def privacy(
         fake = generator.sample(train.table[list(train.schema.names)].head(USUAL), seed=seed)
     require_alike("train", {"train": train, "holdout": holdout, "fake": fake})
     looks = features(extractor, train)
-    centre = looks.of(train[: min(CENTRED_ON, len(train))]).mean(0).float()
+    # About the middle of both sides, so that neither lies nearer to it.
+    centre = torch.stack([looks.of(side[: min(CENTRED_ON, len(side))]).mean(0) for side in (train, holdout)]).mean(0).float()
     seen = [nearness(eye, train=train, holdout=holdout, fake=fake, seed=seed) for eye in (PixelEye(train.space.dims), FeatureEye(looks, centre))]
     rows = [row for one in seen for row in one.rows]
     if generator is not None and knows(generator):
@@ -73,11 +76,12 @@ def privacy(
     return Privacy(verdict, reason, attacks, pairs, shown, theirs, found, (*notes, *_sizes(seen, tests, alpha)))
 
 
-def _require(generator: Generator | None, train: Cohort, holdout: Cohort | None, fake: Cohort | None, alpha: float) -> None:
+def _require(generator: Generator | None, train: Cohort, holdout: Cohort | None, fake: Cohort | None, alpha: float, seed: int) -> None:
     require_kind("generator", generator, (Generator, type(None)), "a fitted generator, or None to attack images alone")
     require_kind("train", train, Cohort, "the cohort that the generator was trained on")
     require_kind("holdout", holdout, (Cohort, type(None)), "a cohort of patients whom the generator never saw")
     require_kind("fake", fake, (Cohort, type(None)), "a cohort of its images")
+    require_number("seed", seed, "a whole number", whole=True)
     require_number("alpha", alpha, "a chance between 0 and 0.5, usually 0.01")
     if not 0 < alpha < 0.5:
         raise DataError(f"alpha={alpha}: give a chance between 0 and 0.5, usually 0.01")
@@ -107,13 +111,19 @@ def _known(generator: Generator, train: Cohort, holdout: Cohort) -> list[str]:
 
 
 def _judged(attacks: pd.DataFrame, level: float, images: int, seen: Sequence[Nearness]) -> tuple[str, str]:
-    found = attacks[attacks["p"] < level]
-    if len(found):
-        said = [f"{row.attack} ({row.eye.split(' (')[0]}): {row.value:.3g}, expected {row.expected:.3g}, p = {row.p:.2g}" for row in found.itertuples()]
+    convicting = attacks[attacks["p"] < level]
+    if len(convicting):
+        said = [f"{row.attack} ({row.eye.split(' (')[0]}): {row.value:.4f}, expected {row.expected:.4f}, p {_short(row.p)}" for row in convicting.itertuples()]
         return COPYING, f"{'; '.join(said)}."
-    copies = max(int((one.isolated > one.tail.limit).sum()) for one in seen)
+    copies = int(np.any([one.isolated > one.tail.limit for one in seen], axis=0).sum())
     bound = float(beta.ppf(0.95, copies + 1, images - copies))  # Clopper & Pearson 1934; with none found about 3 / n
-    return NONE_SEEN, f"{copies or 'None'} of {images} images {'are near copies' if copies > 1 else 'is a near copy'}: at most {bound:.2%} are (95 % bound)."
+    few = ", too few to convict but worth looking at (the first of .pairs)" if copies else ""
+    found = f"{copies or 'None'} of {images} images {'are near copies' if copies > 1 else 'is a near copy'}{few}"
+    return NONE_SEEN, f"{found}: of all that it makes at most {bound:.2%} are that these eyes would know (95 % bound)."
+
+
+def _short(p: float) -> str:
+    return f"= {p:.2g}" if p >= SMALLEST else f"< {SMALLEST:g}"
 
 
 def _worst(seen: Sequence[Nearness], fake: Cohort, train: Cohort) -> tuple[pd.DataFrame, Cohort, Cohort]:

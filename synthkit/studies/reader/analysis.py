@@ -16,6 +16,7 @@ from synthkit.studies.reader.result import Readings
 from synthkit.studies.reader.study import SYNTHETIC, ReaderStudy
 
 TIMES = 400
+FEW = 5  # readers of whom intervals are too narrow
 COLUMNS = ("measure", "reader", "value", "low", "high", "n")
 EVERYBODY = "all readers"
 Statistic = Callable[[pd.DataFrame, np.ndarray], float]
@@ -59,8 +60,10 @@ def _shown(study: ReaderStudy, number: int) -> dict[str, object]:
     trial = study.trials[number]
     kind, row = trial.images[0]
     names = [(study.fake if kind == SYNTHETIC else study.real).table.iloc[row] for kind, row in trial.images]
+    # Of two images the patient's counts: synthetic ones stand alone.
+    unit = next((one["patient_id"] for one, (side, _) in zip(names, trial.images) if side != SYNTHETIC), names[0]["patient_id"])
     return {"trial": number, "kind": kind if len(trial.images) == 1 else "pair", "truth": trial.truth, "repeat_of": trial.repeat_of,
-            "case": " | ".join(one["image_id"] for one in names), "unit": " | ".join(one["patient_id"] for one in names)}  # fmt: skip
+            "case": " | ".join(one["image_id"] for one in names), "unit": unit}  # fmt: skip
 
 
 def _of_one(study: ReaderStudy, name: str, part: pd.DataFrame) -> Iterator[dict[str, object]]:
@@ -79,15 +82,19 @@ def _of_all(study: ReaderStudy, first: pd.DataFrame, margin: float) -> tuple[lis
         if not len(part):
             continue
         draws = _draws(part, _mean_right)
-        rows.append(_row(measure, EVERYBODY, float(part["right"].mean()), percentile_interval(draws), len(part)))
+        # Where all answers are alike, resamples cannot tell how sure that is.
+        interval = wilson(int(part["right"].sum()), len(part)) if not draws.std() else percentile_interval(draws)
+        rows.append(_row(measure, EVERYBODY, float(part["right"].mean()), interval, len(part)))
         if measure == "right answers" and study.task in ("real-or-synthetic", "2afc"):
             told = "is" if equivalent(draws, margin=margin) else "is not"
-            notes.append(f"Equivalence: the share of right answers {told} shown to lie within {100 * margin:g} points of guessing (two one-sided tests at 5 %). "
-                         "That no difference is shown would not mean that there is none.")  # fmt: skip
+            notes.append(f"Equivalence: the share of right answers {told} shown to lie within {100 * margin:g} points of guessing "
+                         "(two one-sided tests at 5 %). That no difference is shown would not mean that there is none.")  # fmt: skip
     for measure, statistic in _scores(study).items():
         rows.append(_row(measure, EVERYBODY, statistic(first, np.ones(len(first))), _interval(first, statistic), len(first)))
     if readers > 1:
         rows += _agreement(study, first)
+        if readers < FEW:
+            notes.append(f"{readers} readers: how much readers differ is hardly known of so few, and intervals and the test of equivalence are too sure.")
     else:
         notes.append("One reader: intervals carry the choice of cases only, and nothing is said of other readers.")
     return rows, notes

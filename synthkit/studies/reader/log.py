@@ -1,4 +1,8 @@
-"""The append-only log of a reading: one JSON line per answer, each sealed with the digest of all before it."""
+"""The append-only log of a reading: one JSON line per answer, each sealed with the digest of all before it.
+
+The seal shows what was changed, taken out or put in by hand; it has no key, so that it proves nothing against somebody who reckons it anew, and answers
+that are missing at the end are not seen by it (the analysis says how many of the trials were answered).
+"""
 import json
 import os
 from dataclasses import dataclass
@@ -46,7 +50,7 @@ def read_log(path: str | Path) -> Log:
         StoreError: a file that cannot be read.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = [line for line in Path(path).read_bytes().split(b"\n") if line]
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error}); give the log that sk.read wrote") from None
     answers, seal, broken = [], START, 0
@@ -60,7 +64,9 @@ def read_log(path: str | Path) -> Log:
             continue
         seal = _seal(seal, answers[-1])
         if found != seal:
-            raise DataError(f"{path}: line {number} or one before it was changed, removed or put in after it was written; use the log as sk.read left it")
+            raise DataError(f"{path}: line {number} or one near it was changed, removed or put in after it was written; use the log as sk.read left it")
+    if broken > 1 and not answers:
+        raise DataError(f"{path} is no log of a reader study; give the file that sk.read wrote, or one that is not there yet")
     return Log(tuple(answers), seal, broken)
 
 
@@ -74,7 +80,7 @@ def append(path: str | Path, answer: Answer, seal: str) -> str:
         if size:
             file.seek(-1, os.SEEK_END)
             torn = file.read(1) != b"\n"  # a line that broke off stays behind as it is
-        line = json.dumps({**answer.__dict__, "seal": sealed}, ensure_ascii=False)
+        line = json.dumps({**answer.__dict__, "seal": sealed})
         file.write((("\n" if size and torn else "") + line + "\n").encode())
         file.flush()
         os.fsync(file.fileno())

@@ -20,6 +20,7 @@ class Sitting:
 
     def __init__(self, study: ReaderStudy, *, reader: str, log: str | Path):
         require_kind("study", study, ReaderStudy, "a study, as sk.ReaderStudy(real=..., fake=...) makes it")
+        require_kind("log", log, (str, Path), "the file that answers are written to")
         if not isinstance(reader, str) or not reader.strip():
             raise DataError(f"reader={reader!r}: give a name or a number as text, another one for each reader")
         self.study, self.reader, self.path = study, reader.strip(), Path(log)
@@ -43,7 +44,11 @@ class Sitting:
         Raises:
             DataError: another trial, or an answer that is none of the task's.
         """
+        require_number("trial", trial, "the number of the trial that is shown", whole=True)
+        require_number("choice", choice, "the number of an answer, from 0", whole=True)
         require_number("seconds", seconds, "a time of 0 or more")
+        if seconds < 0:
+            raise DataError(f"seconds={seconds}: give a time of 0 or more")
         if self.current is None or trial != self.current.number:
             raise DataError(f"trial {trial} is not the one that is shown; answers are given in order and once")
         if not 0 <= choice < len(self.study.asked.answers):
@@ -51,6 +56,6 @@ class Sitting:
         log = read_log(self.path) if self.path.exists() else None
         if log and any(one.reader == self.reader and one.trial == trial for one in log.answers):
             raise DataError(f"{self.reader!r} has answered trial {trial} elsewhere meanwhile; two readers need two names")
-        said = Answer(self.study.digest, self.reader, trial, int(choice), round(float(seconds), 3), now())
+        said = Answer(self.study.digest, self.reader, int(trial), int(choice), round(float(seconds), 3), now())
         self.seal = append(self.path, said, log.seal if log else START)
         self.done.add(trial)

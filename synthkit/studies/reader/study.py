@@ -14,6 +14,7 @@ from synthkit.core.provenance import canonical, digest, pixel_digest
 from synthkit.core.randomness import generator
 from synthkit.errors import DataError
 from synthkit.metrics.alike import require_alike
+from synthkit.studies.reader.power import require_margin
 from synthkit.studies.reader.tasks import Task
 
 if TYPE_CHECKING:
@@ -72,9 +73,12 @@ class ReaderStudy:
             if not len(getattr(self, name)):
                 raise DataError(f"{name} is empty; give the images to be read")
         require_alike("real", {"real": self.real, "fake": self.fake})
-        require_number("repeats", self.repeats, "a share from 0 to 1")
-        if not 0 <= self.repeats <= 1:
-            raise DataError(f"repeats={self.repeats}: give a share from 0 to 1")
+        require_number("repeats", self.repeats, "a share from 0 to 0.5")
+        if not 0 <= self.repeats <= 0.5:
+            raise DataError(f"repeats={self.repeats}: give a share from 0 to 0.5, since what was shown in the first half is repeated in the second")
+        twice = set(self.real.table["image_id"]) & set(self.fake.table["image_id"])
+        if twice:
+            raise DataError(f"{len(twice)} image(s) stand in real and in fake (first: {min(twice)!r}); what is synthetic must be no image of a patient")
         require_number("seed", self.seed, "a whole number", whole=True)
         if self.asked.target:
             blank = sum(int(cohort.table[self.asked.target].isna().sum()) for cohort in (self.real, self.fake))
@@ -130,9 +134,10 @@ class ReaderStudy:
 
     @cached_property
     def digest(self) -> str:
-        """By which a log knows its study: task, order and every image."""
-        pixels = [pixel_digest(cohort.images.raw(range(i, min(i + 512, len(cohort))))) for cohort in (self.real, self.fake) for i in range(0, len(cohort), 512)]
-        return digest(canonical([self.task, self.target, self.repeats, self.seed, pixels]))[:16]
+        """By which a log knows its study: task, order, every image with its window and name, and what is right."""
+        shown = [[_pixels(cohort), cohort.space.to_json(), cohort.table["image_id"].tolist()] for cohort in (self.real, self.fake)]
+        right = [trial.truth for trial in self.trials]
+        return digest(canonical([self.task, self.target, self.repeats, self.seed, shown, right, self.asked.answers]))[:16]
 
     def analyse(self, logs: str | Path | Sequence[str | Path], *, margin: float = 0.1) -> "Readings":
         """What the readers answered: how often they were right, how well they agree with each other and with themselves.
@@ -145,7 +150,11 @@ class ReaderStudy:
         """
         from synthkit.studies.reader.analysis import analysed
 
-        return analysed(self, [logs] if isinstance(logs, (str, Path)) else list(logs), margin=margin)
+        files = [logs] if isinstance(logs, (str, Path)) else logs
+        if not isinstance(files, Sequence) or not files or not all(isinstance(file, (str, Path)) for file in files):
+            raise DataError(f"logs={logs!r}: give the file that sk.read wrote, or a list of such files")
+        require_margin(margin)
+        return analysed(self, list(files), margin=margin)
 
     def protocol(self) -> str:
         """A page to print and sign before the first reading, as HTML."""
@@ -156,3 +165,7 @@ class ReaderStudy:
     def __repr__(self) -> str:
         repeated = sum(trial.repeat_of >= 0 for trial in self.trials)
         return f"ReaderStudy({self.task}, {len(self.trials)} trials, {repeated} of them repeats, study {self.digest})"
+
+
+def _pixels(cohort: Cohort) -> list[str]:
+    return [pixel_digest(cohort.images.raw(range(i, min(i + 512, len(cohort))))) for i in range(0, len(cohort), 512)]
