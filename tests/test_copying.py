@@ -71,6 +71,14 @@ def test_too_large_a_gallery_is_read_block_by_block_with_the_same_answer(monkeyp
     assert (held.nearest(queries, count=4).row == streamed.nearest(queries, count=4).row).all()
 
 
+@pytest.mark.parametrize("count", [30, 600])
+def test_the_directions_are_orthonormal_and_hold_most_of_what_is_seen(count):
+    cohort, eye = people(count, seed=9), PixelEye(2)
+    basis, rows = Gallery.of(eye, cohort).basis, eye.rows(cohort.images.tensor())
+    torch.testing.assert_close(basis.T @ basis, torch.eye(basis.shape[1]), atol=1e-4, rtol=0)
+    assert (rows @ basis).square().sum(1).mean() > 0.95 * rows.square().sum(1).mean()
+
+
 def test_an_image_of_the_same_patient_does_not_count_among_others():
     cohort = people(60, seed=3, per_patient=2)
     found = Gallery.of(PixelEye(2), cohort).nearest(cohort, count=3, others_only=True)

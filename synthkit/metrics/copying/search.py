@@ -160,5 +160,8 @@ def _rows(eye: Eye, cohort: Cohort, rows: Sequence[int]) -> torch.Tensor:
 
 def _basis(eye: Eye, cohort: Cohort) -> torch.Tensor:
     some = _rows(eye, cohort, np.sort(permutation(len(cohort), seed=0, identity="rows", stream="directions")[:LEARNT_FROM]))
-    directions = torch.linalg.eigh((some.T @ some).double())[1]
-    return directions[:, -min(COORDINATES, some.shape[1]) :].flip(1).float()
+    # The smaller of both products: of volumes a row is longer than there are rows to learn from.
+    if len(some) < some.shape[1]:
+        outer = torch.linalg.eigh((some @ some.T).double())[1][:, -COORDINATES:].flip(1)
+        return torch.linalg.qr(some.T.double() @ outer)[0].float()
+    return torch.linalg.eigh((some.T @ some).double())[1][:, -COORDINATES:].flip(1).float()
