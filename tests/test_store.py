@@ -54,7 +54,7 @@ def test_saving_over_a_cohort_leaves_only_the_new_one(tmp_path):
     old, new = toy_cohort(5), toy_cohort(6, seed=9)
     old.save(tmp_path)
     (tmp_path / ".cohort.json.77.part").write_text("left by a killed save")
-    assert same(load(new.save(tmp_path)), new) and len(files(tmp_path)) == 4
+    assert same(load(new.save(tmp_path)), new) and len(files(tmp_path)) == 6
     part = load(tmp_path)[2:4]
     assert same(load(part.save(tmp_path)), part), "a part of the cohort may replace the cohort it was read from"
 
@@ -107,7 +107,7 @@ def test_folders_that_hold_something_else_are_refused(tmp_path):
     assert files(tmp_path) == ["thesis.docx"]
     folder = toy_cohort(3).save(tmp_path / "new")
     write_manifest(folder / MANIFEST, {**read_manifest(folder / MANIFEST), "format": 99})
-    with pytest.raises(StoreError, match="format 99; this synthkit reads format 1"):
+    with pytest.raises(StoreError, match="format 99; this synthkit reads format 2"):
         load(folder)
 
 
@@ -162,4 +162,4 @@ def test_a_save_killed_at_any_moment_leaves_one_whole_cohort(tmp_path):
         found.append(0 if same(got, first) else 1)
         assert found[-1] == 0 or same(got, second)
     assert set(found) == {0, 1}, "both cohorts must have been caught, else this tested nothing"
-    assert same(load(second.save(folder)), second) and len(files(folder)) == 4
+    assert same(load(second.save(folder)), second) and len(files(folder)) == 6

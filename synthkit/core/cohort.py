@@ -1,6 +1,7 @@
 """Cohort: images and their clinical table, real or synthetic, always the same type."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from synthkit.core.figures import img_tag, picture_figure, plane, planes, sheet
+from synthkit.core.lineage import MADE_BY, records, root_of
 from synthkit.core.missing import COLUMN
 from synthkit.core.pixels import Pixels
 from synthkit.core.provenance import Provenance
@@ -19,6 +21,8 @@ from synthkit.errors import DataError, LeakageError, SchemaError
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+    from synthkit.core.result import Section
 
 VOLUMES, PLANES = 3, ("axial", "coronal", "sagittal")  # on a contact sheet
 NO_PATIENTS = "No patient column was given: every image counts as its own patient, so patients may stand on both sides of a split."
@@ -97,14 +101,39 @@ class Cohort:
         if self.schema != other.schema:
             ours, theirs = {repr(f) for f in self.schema.factors}, {repr(f) for f in other.schema.factors}
             raise SchemaError(f"cannot join cohorts with different factors: {', '.join(sorted(ours ^ theirs)) or 'other order'}")
+        origin = Provenance.merge((self.provenance, other.provenance))
+        # The maker of each image stays known where the cohort as a whole has several.
+        same = all(part.provenance.key() == origin.key() and MADE_BY not in part.table for part in (self, other))
+        tables = [part.table if same else part.table.assign(**{MADE_BY: part.made_by()}) for part in (self, other)]
         return Cohort(
             images=Pixels.join(self.images, other.images),
-            table=pd.concat([self.table, other.table], ignore_index=True),
+            table=pd.concat(tables, ignore_index=True),
             schema=self.schema,
-            provenance=Provenance.merge((self.provenance, other.provenance)),
+            provenance=origin,
             notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
             skipped=pd.concat([self.skipped, other.skipped], ignore_index=True).drop_duplicates(),
         )
+
+    def made_by(self) -> list[str]:
+        """For each image the key of the record of what made it; see `makers`."""
+        return self.table[MADE_BY].astype(str).tolist() if MADE_BY in self.table else [self.provenance.key()] * len(self)
+
+    def makers(self) -> dict[str, Provenance]:
+        """Who made the images, by key.
+
+        Raises:
+            DataError: an image says that it was made by what the provenance does not hold.
+        """
+        known, wanted = {record.key(): record for record in self.provenance.all()}, set(self.made_by())
+        lost = sorted(wanted - set(known))
+        if lost:
+            raise DataError(f"column {MADE_BY}: {lost[0]!r} is none of the records in the cohort's provenance; leave that column as it is, or drop it")
+        return {key: known[key] for key in wanted}
+
+    @cached_property
+    def version(self) -> str:
+        """A digest of all that the cohort holds, pixels, table and lineage, by which it is known again; every image is read for it once."""
+        return root_of([*records(self)])[:16]
 
     def where(self, condition: str) -> "Cohort":
         """The rows for which a pandas query holds, e.g. "effusion == 'present' and age > 60"."""
@@ -203,11 +232,20 @@ class Cohort:
     def __repr__(self) -> str:
         return f"Cohort({self.provenance.kind}, {self.provenance.source!r}, {len(self)} images {self.space.shape}, factors {', '.join(self.schema.names)})"
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the cohort; an interrupted save leaves what stood there before. Read back with `sk.load(folder)`."""
+    def save(self, folder: str | Path, *, qc: "Section | pd.DataFrame | None" = None) -> Path:
+        """Write the cohort with a record of every image; an interrupted save leaves what stood there before. Read back with `sk.load(folder)`.
+
+        Where this machine has a key (`synthkit keys`), what is saved is signed; `synthkit verify` tells whether all still is as it was.
+
+        Args:
+            folder: made if absent; an older cohort there is replaced.
+            qc: quality control of these images, such as `sk.check(cohort)`, to be kept and signed with them.
+        Raises:
+            StoreError: a folder with other files, no room, another process that is writing there.
+        """
         from synthkit.core.store import save
 
-        return save(self, Path(folder))
+        return save(self, Path(folder), qc=qc)
 
 
 def _fill(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -25,21 +25,26 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
     """Write a JSON manifest that carries the sha256 of its own content."""
-    text = json.dumps(manifest, indent=1, ensure_ascii=False)
-    sealed = {**json.loads(text), "seal": _seal(json.loads(text))}
-    write_atomically(path, json.dumps(sealed, indent=1, ensure_ascii=False).encode())
+    content = json.loads(_text(manifest))
+    write_atomically(path, _text({**content, "seal": _seal(content)}))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """A manifest as it was written; StoreError where a byte of it changed."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        written = path.read_bytes()
+        manifest = json.loads(written.decode())
+        same = _text(manifest) == written  # also blanks, and names that stand twice
         seal = manifest.pop("seal", None)
     except (ValueError, AttributeError) as error:
         raise StoreError(f"{path} is damaged ({error}); restore it or make it again") from None
-    if seal != _seal(manifest):
+    if not same or seal != _seal(manifest):
         raise StoreError(f"{path} was changed or damaged after it was saved; restore it or make it again")
     return manifest
+
+
+def _text(manifest: dict[str, Any]) -> bytes:
+    return json.dumps(manifest, indent=1, ensure_ascii=False).encode()
 
 
 def _seal(manifest: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Where images come from: immutable records that follow a cohort through every step."""
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -85,6 +85,17 @@ class Provenance:
     def step(self, **what: Any) -> "Provenance":
         """The same origin after a step that only chose rows (a split, a filter): recorded in the recipe."""
         return replace(self, recipe={**self.recipe, "steps": [*self.recipe.get("steps", ()), what]})
+
+    def key(self) -> str:
+        """A short digest by which images name their maker; choosing rows does not change it."""
+        recipe = {name: value for name, value in self.recipe.items() if name != "steps"}
+        return digest(canonical({**self.to_json(), "recipe": recipe}))[:16]
+
+    def all(self) -> Iterator["Provenance"]:
+        """This record and all it was made from."""
+        yield self
+        for parent in self.parents:
+            yield from parent.all()
 
     @staticmethod
     def merge(parts: tuple["Provenance", ...]) -> "Provenance":

@@ -5,11 +5,11 @@ SYNTHKIT_CONFIG names). Losing it changes no cohort, but the same person then ge
 """
 import hashlib
 import hmac
-import os
 import secrets
 from functools import lru_cache
 from pathlib import Path
 
+from synthkit.core.config import config_folder, write_secret
 from synthkit.errors import StoreError
 
 KEY_BYTES = 32
@@ -19,8 +19,7 @@ LETTERS = str.maketrans("0123456789abcdef", "bcdfghjkmnpqrstv")
 
 def key_path() -> Path:
     """Where this user's key lies."""
-    folder = os.environ.get("SYNTHKIT_CONFIG")
-    return (Path(folder) if folder else Path.home() / ".config" / "synthkit") / "pseudonym.key"
+    return config_folder() / "pseudonym.key"
 
 
 def pseudonym(kind: str, value: object) -> str:
@@ -39,7 +38,7 @@ def pseudonym(kind: str, value: object) -> str:
 def _key(path: Path) -> bytes:
     try:
         if not path.exists():
-            _make(path)
+            write_secret(path, secrets.token_hex(KEY_BYTES).encode())
         text = path.read_text(encoding="ascii").strip()
         key = bytes.fromhex(text)
     except ValueError:
@@ -49,20 +48,3 @@ def _key(path: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise StoreError(f"the pseudonym key {path} is damaged; restore it, or delete it to start new codes (patients then get other codes than before)")
     return key
-
-
-def _make(path: Path) -> None:
-    """Write a whole key under a temporary name, then link it: of several processes the first wins, and none sees half a key."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    finally:
-        temporary.unlink(missing_ok=True)

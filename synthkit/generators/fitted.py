@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.lineage import manifest_root
 from synthkit.core.provenance import patient_digest
 from synthkit.generators.base import Recipe
 from synthkit.generators.card import Card
@@ -28,7 +29,7 @@ def fitted(
     origin = train.provenance
     trained_on = {
         "source": origin.source, "kind": origin.kind, "images": len(train), "patients": int(train.table["patient_id"].nunique()),
-        "licence": origin.licence, "digest": identity["data"], "provenance": origin.to_json(),
+        "licence": origin.licence, "digest": identity["data"], "root": manifest_root(train), "provenance": origin.to_json(),
     }  # fmt: skip
     training = {
         "budget": identity["budget"], "seed": identity["seed"], "balance": identity["balance"], "steps": outcome.steps,

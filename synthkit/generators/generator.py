@@ -11,6 +11,7 @@ import torch
 
 from synthkit.core.budget import Budget
 from synthkit.core.cohort import Cohort
+from synthkit.core.environment import environment
 from synthkit.core.missing import require_whole
 from synthkit.core.provenance import Provenance, canonical, digest, patient_digest
 from synthkit.core.schema import Schema
@@ -23,7 +24,7 @@ from synthkit.nets.network import EditableNetwork, Network
 # A result may depend on how many images share a batch, in the last bit: the number is fixed per device and size of the images, and recorded.
 BATCH = {"cpu": 8, "cuda": 128}
 PIXELS = {"cpu": 2**21, "cuda": 2**24}  # in a batch, so that large volumes go through one by one
-BOOKKEEPING = ("image_id", "patient_id", "request_id", "source_id", "round_trip")
+BOOKKEEPING = ("image_id", "patient_id", "request_id", "source_id", "round_trip", "made_by", "draws")
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,10 +225,12 @@ class Generator:
     def origin(self, kind: str, seed: int | None, more: Mapping[str, Any], *parents: Provenance) -> Provenance:
         """The lineage of images made here: "synthetic", or "edited" from those of `parents`."""
         made_by = {"recipe": self.recipe.to_json(), "generator": self.card.name, "device": self.device.type,
-                   "batch": self.batch_size, "threads": torch.get_num_threads(), **more}  # fmt: skip
+                   "batch": self.batch_size, "threads": torch.get_num_threads(), "environment": environment(), **more}  # fmt: skip
         records = [self.card.trained_on, *self.card.trained_on.get("before", [])]
-        taught = [(Provenance.from_json(on["provenance"]), on["digest"]) for on in records]
-        taught = [replace(record, digests={**record.digests, "data": data}) for record, data in taught]
+        taught = []
+        for on in records:
+            record, rooted = Provenance.from_json(on["provenance"]), {"root": on["root"]} if "root" in on else {}
+            taught.append(replace(record, digests={**record.digests, "data": on["digest"], **rooted}))
         licence = "; ".join(dict.fromkeys(p.licence for p in (*parents, *taught)))
         digests = {"weights": self.weights_digest()}
         return Provenance(kind, self.card.name, recipe=made_by, seed=seed, digests=digests, licence=licence, parents=(*parents, *taught))

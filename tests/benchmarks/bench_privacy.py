@@ -3,6 +3,7 @@
     python tests/benchmarks/bench_privacy.py time [--queries 400 --references 100000] [--record]     # beside blockwise NumPy and scikit-learn, in one run
     python tests/benchmarks/bench_privacy.py verdicts [--seeds 20] [--minutes 12] [--record]          # chest phantom: clean, planted, memorising, rejection
     python tests/benchmarks/bench_privacy.py nih [--minutes 20] [--record]                            # real films, without and with differential privacy
+    python tests/benchmarks/bench_privacy.py price [--minutes 8] [--record]                           # the same, started from phantoms too; KID and adherence
 """
 import argparse
 import json
@@ -19,6 +20,7 @@ import torch
 from torch.nn import functional as F
 
 import synthkit as sk
+from synthkit.core.figures import plane, png, sheet
 from synthkit.core.intervals import wilson
 from synthkit.core.provenance import Provenance
 from synthkit.core.space import Channel, Space
@@ -145,8 +147,6 @@ def verdicts(args: argparse.Namespace) -> dict[str, object]:
 
 def nih(args: argparse.Namespace) -> dict[str, object]:
     """Real films: the verdict on a generator, the worst pairs as a picture, and what a bound of epsilon 8 costs."""
-    from synthkit.core.figures import plane, png, sheet
-
     train, holdout = sk.load("nih-cxr64").split((0.67, 0.33), by="patient_id", seed=0)
     patients, rows = train.table["patient_id"].nunique(), []
     print(f"{len(train)} films of {patients} patients to learn from, {len(holdout)} of {holdout.table['patient_id'].nunique()} held out", flush=True)
@@ -171,9 +171,42 @@ def nih(args: argparse.Namespace) -> dict[str, object]:
     return {"patients": patients, "images": len(train), "rows": rows}
 
 
+def price(args: argparse.Namespace) -> dict[str, object]:
+    """What a bound of epsilon 8 costs on real films in KID and adherence, from nothing and from a start that has seen phantoms only."""
+    train, judge, test = sk.load("nih-cxr64").split((0.6, 0.2, 0.2), by="patient_id", seed=0)
+    patients = train.table["patient_id"].nunique()
+    bounded = sk.Diffusion(privacy=sk.DP(epsilon=8, delta=1e-3), batch_size=min(64, patients // 2))
+    started = time.perf_counter()
+    bounded.fit(train, budget=sk.Steps(4), seed=0)
+    steps, minutes = sk.Steps(max(50, int(args.minutes * 60 / (time.perf_counter() - started) * 4))), sk.Minutes(args.minutes)
+    drawn = sk.ChestPhantom(64).cohort(8192, seed=77)
+    columns = {name: drawn.table[name] if name in drawn.schema else None for name in train.schema.names}
+    films = sk.Cohort(drawn.images, drawn.table[["image_id", "patient_id"]].assign(**columns), train.schema, drawn.provenance)
+    phantoms = sk.Diffusion(batch_size=bounded.batch_size).fit(films, budget=minutes, seed=0)
+    careful = replace(bounded, learning_rate=2e-4)
+    arms = {
+        "phantoms alone": lambda: phantoms,
+        "no bound": lambda: sk.Diffusion().fit(train, budget=minutes, seed=0),
+        "no bound, from phantoms": lambda: sk.Diffusion(learning_rate=2.5e-4).fit(train, budget=minutes, seed=0, start=phantoms),
+        "epsilon 8": lambda: bounded.fit(train, budget=steps, seed=0),
+        "epsilon 8, from phantoms": lambda: careful.fit(train, budget=steps, seed=0, start=phantoms),
+        "epsilon 8, from phantoms, fewer steps": lambda: careful.fit(train, budget=sk.Steps(steps.count // 4), seed=0, start=phantoms),
+    }  # fmt: skip
+    rows, wanted = [], test.table[list(test.schema.names)]
+    for name, fit in arms.items():
+        gen = fit()
+        fake = gen.using(**FAST).sample(pd.concat([wanted] * 3, ignore_index=True), seed=0)
+        quality = sk.evaluate(real=test, fake=fake, train=train, judge=judge, metrics=[sk.KID(), sk.Precision(), sk.Recall()]).frame()
+        rows.append({"generator": name, "steps": gen.card.training["steps"], "privacy": gen.card.training.get("privacy"),
+                     "quality": quality[["metric", "group", "value", "low", "high", "floor", "reading", "n_fake"]].to_dict("records")})  # fmt: skip
+        print(name, gen.card.training["steps"], quality[["metric", "group", "value", "low", "high", "floor", "reading"]].to_string(), flush=True)
+        Path(args.pictures, f"price-{name.replace(' ', '-')}.png").write_bytes(png(sheet([plane(fake.images[i]) for i in range(32)], columns=8), scale=2))
+    return {"patients": patients, "images": len(train), "held out": len(test), "rows": rows}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    options.add_argument("part", choices=("time", "verdicts", "nih"))
+    options.add_argument("part", choices=("time", "verdicts", "nih", "price"))
     options.add_argument("--queries", type=int, default=400)
     options.add_argument("--all", type=int, default=10_000, help="queries of synthkit's last search")
     options.add_argument("--references", type=int, default=100_000)
@@ -186,7 +219,7 @@ def main() -> None:
     if args.one:
         print(json.dumps(one(args.one, args.queries, args.references)))
         return
-    found = {"time": timing, "verdicts": verdicts, "nih": nih}[args.part](args)
+    found = {"time": timing, "verdicts": verdicts, "nih": nih, "price": price}[args.part](args)
     if args.record:
         (RESULTS / f"privacy-{args.part}.json").write_text(json.dumps({"date": f"{date.today()}", **found}, indent=1, default=float) + "\n")
 
