@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from synthkit.commands.compare import compare
+from synthkit.commands.evidence import data_diff, keys, replay, trace, verify
 from synthkit.commands.generate import generate
 from synthkit.commands.privacy import privacy
 from synthkit.commands.train import train
@@ -34,6 +35,9 @@ def quickstart(
 
 app.command()(train)
 app.command()(generate)
+for command in (keys, verify, replay, trace):
+    app.command()(command)
+data_app.command("diff")(data_diff)
 
 
 @app.command()
