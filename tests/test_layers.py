@@ -11,8 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "synthkit"
 ORDER = (
-    {"errors"}, {"core"}, {"causal"}, {"phantoms", "nets"}, {"data"}, {"training", "export"}, {"tasks"}, {"metrics"}, {"generators"}, {"explanation", "evidence"},
-    {"studies", "scale"}, {"lifecycle"}, {"report"}, {"widgets"}, {"quickstart", "assessment", "lab", "doctor"}, {"commands"}, {"__main__"},
+    {"errors"}, {"core"}, {"causal"}, {"phantoms", "nets"}, {"data"}, {"training", "export"}, {"tasks"}, {"metrics"}, {"generators"},
+    {"explanation", "evidence"}, {"studies", "scale"}, {"lifecycle"}, {"report"}, {"widgets"},
+    {"quickstart", "assessment", "lab", "doctor"}, {"commands"}, {"__main__"},
 )  # fmt: skip
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 FILES = sorted(PACKAGE.rglob("*.py"))
