@@ -69,6 +69,7 @@ _HOMES = {
     "synthkit.evidence.replay": ("Replay", "replay"),
     "synthkit.evidence.trace": ("Trace", "trace"),
     "synthkit.evidence.verify": ("Verification", "verify"),
+    "synthkit.export.dicom": ("to_dicom",),
     "synthkit.export.fhir": ("to_fhir",),
     "synthkit.studies.audit.audit": ("audit",),
     "synthkit.studies.audit.result": ("Audit",),

@@ -13,6 +13,7 @@ from synthkit.data.assemble import Origin, assemble
 from synthkit.data.files import KNOWN_SUFFIXES, image_files, read_files
 from synthkit.data.join import join_rows
 from synthkit.data.options import Options
+from synthkit.data.own_dicom import is_own, load_own
 from synthkit.data.picture import Picture
 from synthkit.data.tables import find_column, read_table, tables_in
 from synthkit.errors import DataError, StoreError
@@ -26,6 +27,8 @@ def load_folder(source: Path, options: Options) -> Cohort:
     """
     if source.is_dir() and store.is_saved(source):
         return _saved(source, options)
+    if source.is_dir() and is_own(source) and not asked(options):
+        return load_own(source)
     arrays = source if source.suffix == ".npz" else array_file(source) if source.is_dir() else None
     if arrays is not None and (source.is_file() or arrays.stem in ("images", "volumes") or not _has_images(source)):
         return _load_arrays(arrays, options)
@@ -36,10 +39,14 @@ def _has_images(folder: Path) -> bool:
     return any(path.name.lower().endswith(KNOWN_SUFFIXES) for path in image_files(folder))
 
 
+def asked(options: Options) -> list[str]:
+    """The options that were given."""
+    return [name for name, value in vars(options).items() if value is not None and value is not False]
+
+
 def _saved(folder: Path, options: Options) -> Cohort:
-    asked = [name for name, value in vars(options).items() if value is not None and value is not False]
-    if asked:
-        raise StoreError(f"{folder} holds a saved cohort, which is read back as it is: leave out {asked[0]}=, or load the original files")
+    if asked(options):
+        raise StoreError(f"{folder} holds a saved cohort, which is read back as it is: leave out {asked(options)[0]}=, or load the original files")
     return store.load(folder)
 
 
