@@ -70,6 +70,7 @@ _HOMES = {
     "synthkit.evidence.trace": ("Trace", "trace"),
     "synthkit.evidence.verify": ("Verification", "verify"),
     "synthkit.export.dicom": ("to_dicom",),
+    "synthkit.export.pictures": ("to_nifti", "to_png"),
     "synthkit.export.fhir": ("to_fhir",),
     "synthkit.studies.audit.audit": ("audit",),
     "synthkit.studies.audit.result": ("Audit",),

@@ -65,9 +65,15 @@ def assemble(pictures: Sequence[Picture], rows: pd.DataFrame, skips: Sequence[Sk
     warn_skipped(skips, read=sum(len(p.files) for p in kept))
     return Cohort.of(
         block.raw, table, schema=facts.schema, space=block.space,
-        provenance=Provenance("real", origin.source, recipe, digests={"pixels": pixel_digest(block.raw), **origin.digests}, licence=origin.licence),
+        provenance=Provenance(_kind(kept), origin.source, recipe, digests={"pixels": pixel_digest(block.raw), **origin.digests}, licence=origin.licence),
         notes=(*origin.notes, *block.notes, *repeated, *facts.notes), skipped=skipped_frame(skips, private=origin.private),
     )  # fmt: skip
+
+
+def _kind(pictures: Sequence[Picture]) -> str:
+    """Real, unless the files say that they are synthetic."""
+    said = {picture.synthetic for picture in pictures}
+    return "mixed" if len(said) == 2 else "synthetic" if True in said else "real"
 
 
 def _image_ids(pictures: Sequence[Picture], rows: pd.DataFrame, *, private: bool) -> tuple[list[str], tuple[str, ...]]:

@@ -41,6 +41,7 @@ def _picture(header: Header, pixels: np.ndarray, channels: tuple, spacing: tuple
         identity=(header.text("SOPInstanceUID") or file_digest(header.path)) + part,
         spacing_mm=spacing if all(known) else None,
         keys=join_keys(header), facts=facts(header), patient=patient(header), names=personal_words(header),
+        synthetic=header.text("SyntheticData").upper() == "YES",
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ PERSONAL = (
 WANTED = (
     *JOIN_KEYS, *PERSONAL, "Modality", "SOPClassUID", "PatientSex", "PatientAge", "ViewPosition", "BurnedInAnnotation", "StudyDate", "ImageType",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames", "InstanceNumber", "AcquisitionNumber",
-    "EchoNumbers", "TemporalPositionIdentifier",
+    "EchoNumbers", "TemporalPositionIdentifier", "SyntheticData",
 )  # fmt: skip
 NO_PICTURE = {
     "RTDOSE": "a radiotherapy dose grid", "SEG": "a segmentation", "RTSTRUCT": "radiotherapy contours", "RTPLAN": "a radiotherapy plan", "SR": "a report",

@@ -13,7 +13,7 @@ from synthkit.data.assemble import Origin, assemble
 from synthkit.data.files import KNOWN_SUFFIXES, image_files, read_files
 from synthkit.data.join import join_rows
 from synthkit.data.options import Options
-from synthkit.data.own_dicom import is_own, load_own
+from synthkit.data.own_export import load_own, sidecar
 from synthkit.data.picture import Picture
 from synthkit.data.tables import find_column, read_table, tables_in
 from synthkit.errors import DataError, StoreError
@@ -27,7 +27,7 @@ def load_folder(source: Path, options: Options) -> Cohort:
     """
     if source.is_dir() and store.is_saved(source):
         return _saved(source, options)
-    if source.is_dir() and is_own(source) and not asked(options):
+    if source.is_dir() and not asked(options) and sidecar(source):
         return load_own(source)
     arrays = source if source.suffix == ".npz" else array_file(source) if source.is_dir() else None
     if arrays is not None and (source.is_file() or arrays.stem in ("images", "volumes") or not _has_images(source)):

@@ -30,7 +30,8 @@ def read_nifti(path: Path, file: str, *, window: tuple[float, float] | None = No
         raise Unreadable("it is no NIfTI file, or damaged from the start") from None
     except (OSError, EOFError, ValueError) as error:
         raise Unreadable("it is truncated or damaged") from error
-    return [Picture(pixels, (channel,), (file,), file_digest(path), spacing_mm=spacing, oblique_degrees=oblique_degrees(image.affine))]
+    return [Picture(pixels, (channel,), (file,), file_digest(path), spacing_mm=spacing, oblique_degrees=oblique_degrees(image.affine),
+                    synthetic=bytes(image.header["descrip"].item()).lower().startswith(b"synthetic") if "descrip" in image.header else False)]  # fmt: skip
 
 
 def volume(image: Any, *, window: tuple[float, float] | None = None) -> tuple[np.ndarray, Channel, tuple[float, ...] | None]:

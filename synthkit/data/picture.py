@@ -43,6 +43,7 @@ class Picture:
     patient: str | None = None
     names: frozenset[str] = frozenset()
     oblique_degrees: float | None = None
+    synthetic: bool = False
 
     @property
     def size(self) -> tuple[int, ...]:

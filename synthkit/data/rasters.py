@@ -16,28 +16,30 @@ def read_raster(path: Path, file: str, *, window: tuple[float, float] | None = N
     Raises:
         Unreadable: not an image, several pages, NaN, or constant.
     """
-    values = _decode(path)
+    values, synthetic = _decode(path)
     require_content(values)
     if values.ndim == 3:
         pixels, channels = colour(values)
         if len(channels) == 3:
-            return [Picture(pixels, channels, (file,), file_digest(path))]
+            return [Picture(pixels, channels, (file,), file_digest(path), synthetic=synthetic)]
         values = pixels[0]
     pixels, channel = grey(values, "grey", window=window)
-    return [Picture(pixels, (channel,), (file,), file_digest(path))]
+    return [Picture(pixels, (channel,), (file,), file_digest(path), synthetic=synthetic)]
 
 
-def _decode(path: Path) -> np.ndarray:
+def _decode(path: Path) -> tuple[np.ndarray, bool]:
+    """The pixels, and whether the file says that it is synthetic."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:
                 raise Unreadable(f"it holds {image.n_frames} pages; write one image a file, or a NIfTI volume")
+            synthetic = str(image.info.get("Description", "")).lower().startswith("synthetic")
             image = ImageOps.exif_transpose(image)
             if image.mode in WIDE:
-                return _narrow(np.asarray(image))
-            return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+                return _narrow(np.asarray(image)), synthetic
+            return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")), synthetic
     except UnidentifiedImageError:
         raise Unreadable("it is no image, or damaged from the start") from None
     except Image.DecompressionBombError:

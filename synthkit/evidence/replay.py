@@ -78,7 +78,7 @@ def replay(
         raise AbilityError(f"none of {len(frame)} images can be made again here: {frame['reason'].iloc[0]}")
     counts = frame["grade"].value_counts()
     said = ", ".join(f"{counts[grade]} {grade}" for grade in GRADES if grade in counts)
-    return Replay(f"Replay of {len(frame)} images of {saved.provenance.source}: {said}", frame, (MEANING, *_differences(chosen)))
+    return Replay(f"Replay of {len(frame)} images of {saved.provenance.source}: {said}", frame, (MEANING, *_differences(chosen)), cohorts={"synthetic": saved})
 
 
 def _opened(given: Generator | str | Path) -> Generator:

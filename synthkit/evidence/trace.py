@@ -26,7 +26,7 @@ class Trace(Tabled):
 
     Args:
         record: the canonical record as a dictionary.
-        holds: whether the pixels are those of the record.
+        holds: whether the pixels are those of the record, where the file has all of them.
         learnt: whether the given training cohort is one that its maker learnt from; None where none was given.
     """
 
@@ -61,16 +61,17 @@ def trace(image: str | Path, *, cohort: str | Path | Cohort | None = None, train
         record, pixels = _of_cohort(str(image), cohort)
     told = read_record(record)
     rows = [("image", f"{told['image_id']} ({told['kind']})", told["pixels"]), ("record", "canonical JSON, RFC 8785", record_digest(record))]
-    holds = pixels == told["pixels"]
-    if not holds:
-        rows.append(("pixels found", "not those of the record: the image was changed after it was made" if pixels else "not read", pixels or ""))
+    holds = pixels in (None, told["pixels"])
+    if pixels != told["pixels"]:
+        said = "a part of the image, not compared" if holds else "not those of the record: the image was changed after it was made"
+        rows.append(("pixels found", said, pixels or ""))
     rows += [*_asked(told), *_made(told)]
     learnt = None if train is None else _learnt(told, train)
     rows += [] if learnt is None else [("training cohort given", "it is what the maker learnt from" if learnt else "it is another one", "")]
     return Trace(f"Trace of {told['image_id']}", pd.DataFrame(rows, columns=[*COLUMNS]), (), told, holds, learnt)
 
 
-def _of_cohort(name: str, given: str | Path | Cohort) -> tuple[bytes, str]:
+def _of_cohort(name: str, given: str | Path | Cohort) -> tuple[bytes, str | None]:
     found = given if isinstance(given, Cohort) else load(Path(given))
     rows = np.flatnonzero(found.table["image_id"] == name)
     if not len(rows):

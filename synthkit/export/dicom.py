@@ -3,36 +3,24 @@ import io
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.files import write_atomically
-from synthkit.core.lineage import plain, record_digest, records
 from synthkit.core.provenance import code_version
-from synthkit.data.own_dicom import CREATOR, GROUP, SIDECAR, is_own
+from synthkit.data.own_export import CREATOR, GROUP
 from synthkit.errors import DataError
+from synthkit.export.begin import Leaving, begin, leaving, require_synthetic, unwritten
 from synthkit.export.dicom_modules import KINDS, Kind, add_modality, code, modality_of
-from synthkit.export.synthetic import require_synthetic
 from synthkit.export.uids import instance_uid, series_uid, study_uid, uid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 ORIENTATION = ["1", "0", "0", "0", "1", "0"]  # columns to the patient's left, rows to the back; slices go upward
-
-
-@dataclass(frozen=True)
-class _Image:
-    """One image on its way out."""
-
-    number: int
-    row: dict[str, Any]
-    record: bytes
-    pixels: np.ndarray
 
 
 def to_dicom(cohort: Cohort, folder: str | Path, *, modality: str | None = None) -> list[Path]:
@@ -55,15 +43,13 @@ def to_dicom(cohort: Cohort, folder: str | Path, *, modality: str | None = None)
     """
     require_synthetic(cohort, "to_dicom")
     place, kinds = Path(folder).expanduser(), _kinds(cohort, modality)
-    _begin(cohort, place)
-    written, rows = [], cohort.table.to_dict("records")
+    begin(cohort, place, "to_dicom")
+    written: list[Path] = []
     try:
-        for number, record in enumerate(records(cohort)):
-            image = _Image(number, plain(rows[number]), record, cohort.images.raw([number])[0])
-            written += _volume(cohort, image, kinds, place) if cohort.space.dims == 3 else _flat(cohort, image, kinds, place)
+        for image in leaving(cohort):
+            written += _volume(image, kinds, place) if cohort.space.dims == 3 else _flat(image, kinds, place)
     except OSError as error:
-        raise DataError(f"to_dicom: {str(place)!r} cannot be written to ({error.strerror or error}); make room or give another folder. The same call "
-                        "then completes what is there") from error  # fmt: skip
+        raise unwritten(place, "to_dicom", error) from error
     return written
 
 
@@ -83,29 +69,16 @@ def _kinds(cohort: Cohort, modality: str | None) -> list[Kind]:
     return kinds
 
 
-def _begin(cohort: Cohort, place: Path) -> None:
-    """Write what belongs to all files first: by it an export is known again, and one that broke off is seen."""
-    if place.exists() and not place.is_dir():
-        raise DataError(f"to_dicom: {str(place)!r} is a file; give a folder")
-    side = {"dicom": cohort.version, "images": len(cohort), "columns": list(cohort.table.columns), "space": cohort.space.to_json(),
-            "schema": cohort.schema.to_json(), "provenance": cohort.provenance.to_json(), "notes": list(cohort.notes)}  # fmt: skip
-    before = json.loads((place / SIDECAR).read_text(encoding="utf-8"))["dicom"] if is_own(place) else None
-    others = [path.name for path in place.iterdir() if not path.name.startswith(".")] if place.is_dir() else []
-    if before != cohort.version and others:
-        held = f"an export of cohort {before}" if before else f"other files ({others[0]})"
-        raise DataError(f"to_dicom: {str(place)!r} holds {held}; give a new or empty folder")
-    write_atomically(place / SIDECAR, json.dumps(plain(side), ensure_ascii=False).encode())
-
-
-def _flat(cohort: Cohort, image: _Image, kinds: list[Kind], place: Path) -> list[Path]:
+def _flat(image: Leaving, kinds: list[Kind], place: Path) -> list[Path]:
     """A 2D image: one file per channel, colours together."""
+    cohort = image.cohort
     colour = len(cohort.space.channels) == 3 and all(channel.kind == "colour" for channel in cohort.space.channels)
-    name, written = _file_name(image), []
+    name, written = image.name, []
     for channel, kind in [(None, KINDS["OT"])] if colour else [*enumerate(kinds)]:
         pixels = np.moveaxis(image.pixels, 0, -1) if channel is None else image.pixels[channel]
-        dataset = _dataset(cohort, image, kind, channel=channel, slice_=None)
+        dataset = _dataset(image, kind, channel=channel, slice_=None)
         if kind.stacked:
-            _in_space(dataset, cohort, 0, image, spacing=(1.0, *cohort.space.spacing_mm))
+            _in_space(dataset, image, 0, spacing=(1.0, *cohort.space.spacing_mm))
         elif kind.modality != "OT" and cohort.space.spacing_mm:
             # Millimetres in the patient's plane, as the loader reads them of a detector without magnification.
             dataset.ImagerPixelSpacing, dataset.EstimatedRadiographicMagnificationFactor = [_text(step) for step in cohort.space.spacing_mm], "1"
@@ -115,16 +88,16 @@ def _flat(cohort: Cohort, image: _Image, kinds: list[Kind], place: Path) -> list
     return written
 
 
-def _volume(cohort: Cohort, image: _Image, kinds: list[Kind], place: Path) -> list[Path]:
+def _volume(image: Leaving, kinds: list[Kind], place: Path) -> list[Path]:
     """A volume: a folder with a series per channel, which appears under its name only when it is whole."""
-    target, part = place / _file_name(image), place / f".{_file_name(image)}.part"
+    cohort, target, part = image.cohort, place / image.name, place / f".{image.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     names = []
     for channel, kind in enumerate(kinds):
         for number, pixels in enumerate(image.pixels[channel]):
-            dataset = _dataset(cohort, image, kind, channel=channel, slice_=number)
+            dataset = _dataset(image, kind, channel=channel, slice_=number)
             if kind.stacked:
-                _in_space(dataset, cohort, number, image, spacing=cohort.space.spacing_mm)
+                _in_space(dataset, image, number, spacing=cohort.space.spacing_mm)
             names.append(f"{channel}-{number:04d}.dcm")
             write_atomically(part / names[-1], _bytes(dataset, pixels, kind, cohort, channel))
     shutil.rmtree(target, ignore_errors=True)
@@ -132,17 +105,12 @@ def _volume(cohort: Cohort, image: _Image, kinds: list[Kind], place: Path) -> li
     return [target / name for name in names]
 
 
-def _file_name(image: _Image) -> str:
-    """The image's id where it can be a file name, else its record's digest."""
-    name = str(image.row["image_id"])
-    return name if name.replace("-", "").replace("_", "").isalnum() and len(name) < 100 else record_digest(image.record)[:32]
-
-
-def _dataset(cohort: Cohort, image: _Image, kind: Kind, *, channel: int | None, slice_: int | None) -> "Dataset":
+def _dataset(image: Leaving, kind: Kind, *, channel: int | None, slice_: int | None) -> "Dataset":
     from pydicom import Dataset
     from pydicom import uid as uids
 
-    name, row, mark = str(image.row["image_id"]), image.row, record_digest(image.record)
+    name, row, mark = str(image.row["image_id"]), image.row, image.mark
+    cohort = image.cohort
     label = "colour" if channel is None else cohort.space.channels[channel].name
     dataset = Dataset()
     dataset.SpecificCharacterSet, dataset.SOPClassUID = "ISO_IR 192", getattr(uids, kind.sop_class)
@@ -159,22 +127,22 @@ def _dataset(cohort: Cohort, image: _Image, kind: Kind, *, channel: int | None, 
     dataset.PatientOrientation, dataset.Laterality = "", ""
     dataset.Manufacturer, dataset.ManufacturerModelName, dataset.SoftwareVersions = "synthkit", "synthkit", code_version()
     dataset.BurnedInAnnotation = "NO"
-    _mark(dataset, cohort, image, mark)
+    _mark(dataset, image)
     add_modality(dataset, kind.modality, row)
-    _private(dataset, cohort, image, channel, slice_)
+    _private(dataset, image, channel, slice_)
     return dataset
 
 
-def _mark(dataset: "Dataset", cohort: Cohort, image: _Image, mark: str) -> None:
+def _mark(dataset: "Dataset", image: Leaving) -> None:
     """What says that the image is synthetic, what made it, and what it was edited from."""
     from pydicom import Dataset
     from pydicom.sequence import Sequence
 
-    dataset.SyntheticData, dataset.DerivationDescription = "YES", f"Synthetic; record sha256:{mark}"
+    dataset.SyntheticData, dataset.DerivationDescription = "YES", f"Synthetic; record sha256:{image.mark}"
     machine = Dataset()
     machine.PurposeOfReferenceCodeSequence = Sequence([code("109100", "DCM", "Synthesizing Equipment")])
-    machine.Manufacturer, machine.ManufacturerModelName, machine.SoftwareVersions = "synthkit", cohort.provenance.source[:64], code_version()
-    machine.ContributionDescription = f"Synthetic image; record sha256:{mark}"
+    machine.Manufacturer, machine.ManufacturerModelName, machine.SoftwareVersions = "synthkit", image.cohort.provenance.source[:64], code_version()
+    machine.ContributionDescription = f"Synthetic image; record sha256:{image.mark}"
     dataset.ContributingEquipmentSequence = Sequence([machine])
     source = image.row.get("source_id")
     if source is not None:
@@ -184,9 +152,9 @@ def _mark(dataset: "Dataset", cohort: Cohort, image: _Image, mark: str) -> None:
         dataset.SourceImageSequence = Sequence([original])
 
 
-def _in_space(dataset: "Dataset", cohort: Cohort, number: int, image: _Image, *, spacing: tuple[float, ...]) -> None:
+def _in_space(dataset: "Dataset", image: Leaving, number: int, *, spacing: tuple[float, ...]) -> None:
     """Where a slice lies: the volume's centre is the origin."""
-    depth, height, width = (1, *cohort.space.size)[-3:]
+    depth, height, width = (1, *image.cohort.space.size)[-3:]
     corner = [-(width - 1) / 2 * spacing[2], -(height - 1) / 2 * spacing[1], (number - (depth - 1) / 2) * spacing[0]]
     dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = uid("frame", image.row["image_id"]), ""
     dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [_text(value) for value in corner], ORIENTATION
@@ -200,11 +168,10 @@ def _text(value: float) -> str:
     return f"{value:.10g}"
 
 
-def _private(dataset: "Dataset", cohort: Cohort, image: _Image, channel: int | None, slice_: int | None) -> None:
-    told = {"export": cohort.version, "number": image.number, "channel": channel, "slice": slice_, "row": image.row}
+def _private(dataset: "Dataset", image: Leaving, channel: int | None, slice_: int | None) -> None:
     block = dataset.private_block(GROUP, CREATOR, create=True)
     block.add_new(0x01, "UT", image.record.decode())
-    block.add_new(0x02, "UT", json.dumps(told, ensure_ascii=False))
+    block.add_new(0x02, "UT", json.dumps(image.told(channel, slice_), ensure_ascii=False))
 
 
 def _bytes(dataset: "Dataset", pixels: np.ndarray, kind: Kind, cohort: Cohort, channel: int | None) -> bytes:
