@@ -1,4 +1,4 @@
-"""The command line: `synthkit quickstart`, `train`, `generate`, `evaluate`, `compare`, `privacy`, `lab`, `data`, `doctor`."""
+"""The command line: `synthkit quickstart`, `train`, `generate`, `evaluate`, `compare`, `privacy`, `keys`, `verify`, `replay`, `trace`, `lab`, `data`, `doctor`."""
 from pathlib import Path
 from typing import Annotated
 

@@ -25,7 +25,8 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at versions, processor, GPU, memory, browser, checkpoints and data."""
-    return [_python(), *_packages(), *_hardware(), _browser(), _checkpoint(), _data(), _extra("itkwidgets", "itk"), _extra("opacus", "privacy")]
+    return [_python(), *_packages(), *_hardware(), _browser(), _checkpoint(), _data(), _extra("itkwidgets", "itk"), _extra("opacus", "privacy"),
+            _extra("ray", "scale"), _extra("mlflow", "mlops")]  # fmt: skip
 
 
 def _python() -> Finding:
