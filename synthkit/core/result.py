@@ -1,6 +1,7 @@
 """Results: one shape of answer for every study, so that a report and a notebook cell need know no kinds."""
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,8 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+    from synthkit.core.cohort import Cohort
 
 SCORE_COLUMNS = (
     "metric", "group", "value", "low", "high", "floor", "floor_low", "floor_high", "reading", "n_real", "n_fake", "better", "extractor",
@@ -50,11 +53,13 @@ class Tabled(Section):
     Args:
         rows: the table.
         notes: the caveats.
+        cohorts: what it was measured on, by part: "test" (patients that were judged), "synthetic", "train", "valid", "judge".
     """
 
     title: str
     rows: pd.DataFrame
     notes: tuple[str, ...] = ()
+    cohorts: Mapping[str, "Cohort"] = field(default_factory=dict, kw_only=True)
 
     def frame(self) -> pd.DataFrame:
         return self.rows

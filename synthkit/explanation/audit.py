@@ -128,7 +128,7 @@ def explanation_audit(
     chosen = [name for name in methods or () if name != "FeatureAblation"] or ["IntegratedGradients"]
     cases = explain(classifier, counterfactual(generator, few[place[:CASES]], do), methods=chosen, target=target, level=level)
     title = f"What does {target} = {level} hang on?"
-    return ExplanationAudit(title, frame, (*_said(margin, faults, truth), *notes), sound, maps, cases)
+    return ExplanationAudit(title, frame, (*_said(margin, faults, truth), *notes), sound, maps, cases, cohorts={"test": patients})
 
 
 def require_one(faults: Mapping[str, str]) -> None:

@@ -104,7 +104,8 @@ def soundness(
         notes = [*notes, f"The judge does not read {', '.join(unread)}: whether its edits do what was asked is not known."]
     spread = reader.predict(patients)
     rows = [_row(generator, edit, reader, spread, truth, patients if library is None else library, seed) for edit in ready]
-    return Soundness(f"Soundness of {generator.card.name}", pd.DataFrame(rows, columns=list(COLUMNS)), (*_said(truth), *notes, *patients.notes))
+    frame, said = pd.DataFrame(rows, columns=list(COLUMNS)), (*_said(truth), *notes, *patients.notes)
+    return Soundness(f"Soundness of {generator.card.name}", frame, said, cohorts={"test": patients})
 
 
 def _row(

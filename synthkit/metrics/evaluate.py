@@ -68,7 +68,9 @@ def evaluate(
         obedience, more = adherence(judge, real=real, fake=fake, eyes=looks, seed=seed, by=by)
         rows, notes = rows + [_rough(row) for row in obedience], [*notes, *more, *_constant(real, fake)]
     title = f"Quality of {fake.provenance.source} against {real.provenance.source}"
-    return Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)))
+    given = {"test": real, "synthetic": fake, "train": train, "judge": judge if isinstance(judge, Cohort) else None}
+    used = {part: cohort for part, cohort in given.items() if cohort is not None}
+    return Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)), cohorts=used)
 
 
 def _constant(real: Cohort, fake: Cohort) -> list[str]:

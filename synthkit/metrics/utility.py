@@ -84,7 +84,8 @@ def utility(
     taught = _fitted(task, arms, seeds, steps, progress)
     rows = [row for name in task.targets for row in _rows(name, arms, taught, seeds, steps)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return Utility(f"Utility of {fake.provenance.source} for training, tested on {test.provenance.source}", frame, tuple(_notes(frame, arms, seeds, task)))
+    title, used = f"Utility of {fake.provenance.source} for training, tested on {test.provenance.source}", {"test": test, "synthetic": fake, "train": real}
+    return Utility(title, frame, tuple(_notes(frame, arms, seeds, task)), cohorts=used)
 
 
 def _seeds(seeds: Iterable[int]) -> tuple[int, ...]:

@@ -83,7 +83,8 @@ def audit(
     figures, gaps = assessed(judged, columns, test.schema, fewest=min_positives, times=times, permutations=permutations, alpha=alpha, seed=seed)
     edited = _edited(chosen_flip, editor, clf, outcome, shown, chance, positive, limit, truth, times=times, edits=edits, seed=seed)
     notes = caveats(figures, gaps, columns, limit, test=test, blank=int((~known).sum()), alpha=alpha, permutations=permutations)
-    return Audit(f"Bias audit of {outcome}, tested on {test.provenance.source}", figures.frame(), notes, differences=gaps, intervention=edited)
+    title, used = f"Bias audit of {outcome}, tested on {test.provenance.source}", {"test": test} | ({} if valid is None else {"valid": valid})
+    return Audit(title, figures.frame(), notes, differences=gaps, intervention=edited, cohorts=used)
 
 
 def assessed(

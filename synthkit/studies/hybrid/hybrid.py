@@ -158,4 +158,5 @@ def _told(work: Run, choice: Choice, headline: dict[str, Paired], exploratory: d
     common |= {"seeds": len(design.seeds), "steps": design.steps}
     facts = {one.name: {**common, "n_added": design.added(one.share), "n_distinct": work.distinct(one)} for one in work.candidates}
     title = f"Hybrid training for {rare.factor} = {rare.level} from {rare.k} patients, tested on {design.test.provenance.source}"
-    return Hybrid(title, rows(choice, headline, exploratory, facts), said, choice=choice)
+    used = {"test": design.test, "train": design.real, "valid": design.valid}
+    return Hybrid(title, rows(choice, headline, exploratory, facts), said, choice=choice, cohorts=used)

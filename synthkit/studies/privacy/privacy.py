@@ -73,7 +73,8 @@ def privacy(
     verdict, reason = _judged(attacks, alpha / tests, len(fake), seen)
     pairs, shown, theirs = _worst(seen, fake, train)
     found = power(seen, train=train, alpha=alpha / tests, seed=seed)
-    return Privacy(verdict, reason, attacks, pairs, shown, theirs, found, (*notes, *_sizes(seen, tests, alpha)))
+    used = {"synthetic": fake, "train": train, "holdout": holdout}
+    return Privacy(verdict, reason, attacks, pairs, shown, theirs, found, (*notes, *_sizes(seen, tests, alpha)), used)
 
 
 def _require(generator: Generator | None, train: Cohort, holdout: Cohort | None, fake: Cohort | None, alpha: float, seed: int) -> None:

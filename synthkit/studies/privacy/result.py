@@ -1,4 +1,5 @@
 """The answer of a privacy study: a verdict of three, the attacks it stands on, and the nearest pairs to look at."""
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class Privacy(Section):
         fake, train: the images of these pairs; `fake` row by row, of `train` each once.
         power: how many of the planted copies would have convicted.
         notes: further caveats.
+        cohorts: all that was compared: "synthetic", "train" and "holdout".
     """
 
     verdict: str
@@ -42,6 +44,7 @@ class Privacy(Section):
     train: Cohort | None = None
     power: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
+    cohorts: Mapping[str, Cohort] = field(default_factory=dict)
 
     @property
     def title(self) -> str:  # type: ignore[override]

@@ -30,7 +30,8 @@ def analysed(study: ReaderStudy, logs: Sequence[str | Path], *, margin: float) -
     rows += [row for name, part in again.groupby("reader", sort=False) for row in _steadiness(str(name), part, first)]
     more, said = _of_all(study, first, margin)
     table = pd.DataFrame([*rows, *more], columns=[*COLUMNS])
-    return Readings(f"Reader study: {study.task}", table, notes=(*said, *notes), answers=answers, task=study.asked)
+    used = {"test": study.real, "synthetic": study.fake}
+    return Readings(f"Reader study: {study.task}", table, notes=(*said, *notes), answers=answers, task=study.asked, cohorts=used)
 
 
 def _answers(study: ReaderStudy, logs: Sequence[str | Path]) -> tuple[pd.DataFrame, list[str]]:
