@@ -12,10 +12,10 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.files import write_atomically
 from synthkit.core.provenance import code_version
 from synthkit.data.own_export import CREATOR, GROUP
-from synthkit.errors import DataError
 from synthkit.export.begin import Leaving, begin, leaving, require_synthetic, unwritten
-from synthkit.export.dicom_modules import KINDS, Kind, add_modality, code, modality_of
-from synthkit.export.uids import instance_uid, series_uid, study_uid, uid
+from synthkit.export.dicom_modules import add_modality, code
+from synthkit.export.series import Series, series_of
+from synthkit.export.uids import study_uid, uid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -42,80 +42,60 @@ def to_dicom(cohort: Cohort, folder: str | Path, *, modality: str | None = None)
         sk.to_dicom(gen.sample(want, seed=1), "out/dicom")
     """
     require_synthetic(cohort, "to_dicom")
-    place, kinds = Path(folder).expanduser(), _kinds(cohort, modality)
+    place, series = Path(folder).expanduser(), series_of(cohort, modality)
     begin(cohort, place, "to_dicom")
     written: list[Path] = []
     try:
         for image in leaving(cohort):
-            written += _volume(image, kinds, place) if cohort.space.dims == 3 else _flat(image, kinds, place)
+            written += _volume(image, series, place) if cohort.space.dims == 3 else _flat(image, series, place)
     except OSError as error:
         raise unwritten(place, "to_dicom", error) from error
     return written
 
 
-def _kinds(cohort: Cohort, modality: str | None) -> list[Kind]:
-    space = cohort.space
-    if modality is not None and modality not in KINDS:
-        raise DataError(f"modality={modality!r}: allowed are {', '.join(KINDS)}")
-    kinds = [KINDS[modality or modality_of(channel)] for channel in space.channels]
-    for kind, channel in zip(kinds, space.channels):
-        if kind.modality in ("CR", "DX") and (space.dims == 3 or channel.kind != "modality"):
-            raise DataError(f"modality={kind.modality!r}: a radiograph is a 2D image of one grey channel, and {channel.name} is not; leave modality out")
-        if kind.modality == "CT" and channel.unit != "HU":
-            raise DataError(f"modality='CT': channel {channel.name} is not in Hounsfield units, which CT files are; use MR or OT")
-        if kind.modality in ("CT", "MR", "DX") and space.spacing_mm is None:
-            other = "CR" if kind.modality == "DX" else "OT"
-            raise DataError(f"{channel.name}: {kind.modality} files state millimetres, and the spacing of these images is not known; give modality={other!r}")
-    return kinds
-
-
-def _flat(image: Leaving, kinds: list[Kind], place: Path) -> list[Path]:
+def _flat(image: Leaving, series: list[Series], place: Path) -> list[Path]:
     """A 2D image: one file per channel, colours together."""
-    cohort = image.cohort
-    colour = len(cohort.space.channels) == 3 and all(channel.kind == "colour" for channel in cohort.space.channels)
-    name, written = image.name, []
-    for channel, kind in [(None, KINDS["OT"])] if colour else [*enumerate(kinds)]:
-        pixels = np.moveaxis(image.pixels, 0, -1) if channel is None else image.pixels[channel]
-        dataset = _dataset(image, kind, channel=channel, slice_=None)
-        if kind.stacked:
+    cohort, written = image.cohort, []
+    for one in series:
+        pixels = np.moveaxis(image.pixels, 0, -1) if one.channel is None else image.pixels[one.channel]
+        dataset = _dataset(image, one, None)
+        if one.kind.stacked:
             _in_space(dataset, image, 0, spacing=(1.0, *cohort.space.spacing_mm))
-        elif kind.modality != "OT" and cohort.space.spacing_mm:
+        elif one.kind.modality != "OT" and cohort.space.spacing_mm:
             # Millimetres in the patient's plane, as the loader reads them of a detector without magnification.
             dataset.ImagerPixelSpacing, dataset.EstimatedRadiographicMagnificationFactor = [_text(step) for step in cohort.space.spacing_mm], "1"
-        suffix = "" if channel is None or len(kinds) == 1 else f"-{channel}"
-        written.append(place / f"{name}{suffix}.dcm")
-        write_atomically(written[-1], _bytes(dataset, pixels, kind, cohort, channel))
+        suffix = "" if len(series) == 1 else f"-{one.channel}"
+        written.append(place / f"{image.name}{suffix}.dcm")
+        write_atomically(written[-1], _bytes(dataset, pixels, one, cohort))
     return written
 
 
-def _volume(image: Leaving, kinds: list[Kind], place: Path) -> list[Path]:
+def _volume(image: Leaving, series: list[Series], place: Path) -> list[Path]:
     """A volume: a folder with a series per channel, which appears under its name only when it is whole."""
     cohort, target, part = image.cohort, place / image.name, place / f".{image.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     names = []
-    for channel, kind in enumerate(kinds):
-        for number, pixels in enumerate(image.pixels[channel]):
-            dataset = _dataset(image, kind, channel=channel, slice_=number)
-            if kind.stacked:
+    for one in series:
+        for number, pixels in enumerate(image.pixels[one.channel]):
+            dataset = _dataset(image, one, number)
+            if one.kind.stacked:
                 _in_space(dataset, image, number, spacing=cohort.space.spacing_mm)
-            names.append(f"{channel}-{number:04d}.dcm")
-            write_atomically(part / names[-1], _bytes(dataset, pixels, kind, cohort, channel))
+            names.append(f"{one.channel}-{number:04d}.dcm")
+            write_atomically(part / names[-1], _bytes(dataset, pixels, one, cohort))
     shutil.rmtree(target, ignore_errors=True)
     os.replace(part, target)
     return [target / name for name in names]
 
 
-def _dataset(image: Leaving, kind: Kind, *, channel: int | None, slice_: int | None) -> "Dataset":
+def _dataset(image: Leaving, series: Series, slice_: int | None) -> "Dataset":
     from pydicom import Dataset
     from pydicom import uid as uids
 
-    name, row, mark = str(image.row["image_id"]), image.row, image.mark
-    cohort = image.cohort
-    label = "colour" if channel is None else cohort.space.channels[channel].name
+    name, row, kind, number = str(image.row["image_id"]), image.row, series.kind, slice_ or 0
     dataset = Dataset()
     dataset.SpecificCharacterSet, dataset.SOPClassUID = "ISO_IR 192", getattr(uids, kind.sop_class)
-    dataset.SOPInstanceUID, dataset.StudyInstanceUID = instance_uid(mark, label, slice_ or 0), study_uid(name)
-    dataset.SeriesInstanceUID, dataset.Modality = series_uid(name, label), kind.modality
+    dataset.SOPInstanceUID, dataset.StudyInstanceUID = series.instance(image.mark, number), study_uid(name)
+    dataset.SeriesInstanceUID, dataset.Modality = series.uid(name), kind.modality
     dataset.ImageType = ["DERIVED", "SECONDARY", *kind.image_type]
     dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = "SYNTHETIC^PATIENT", str(row["patient_id"])[:64], ""
     dataset.PatientSex = row["sex"] if row.get("sex") in ("F", "M") else ""
@@ -123,13 +103,13 @@ def _dataset(image: Leaving, kind: Kind, *, channel: int | None, slice_: int | N
         dataset.PatientAge = f"{int(row['age']):03d}Y"
     for empty in ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"):
         setattr(dataset, empty, "")
-    dataset.SeriesNumber, dataset.InstanceNumber, dataset.SeriesDescription = 1 + (channel or 0), 1 + (slice_ or 0), f"synthetic {label}"[:64]
+    dataset.SeriesNumber, dataset.InstanceNumber, dataset.SeriesDescription = series.number, 1 + number, f"synthetic {series.label}"[:64]
     dataset.PatientOrientation, dataset.Laterality = "", ""
     dataset.Manufacturer, dataset.ManufacturerModelName, dataset.SoftwareVersions = "synthkit", "synthkit", code_version()
     dataset.BurnedInAnnotation = "NO"
     _mark(dataset, image)
     add_modality(dataset, kind.modality, row)
-    _private(dataset, image, channel, slice_)
+    _private(dataset, image, series.channel, slice_)
     return dataset
 
 
@@ -174,11 +154,12 @@ def _private(dataset: "Dataset", image: Leaving, channel: int | None, slice_: in
     block.add_new(0x02, "UT", json.dumps(image.told(channel, slice_), ensure_ascii=False))
 
 
-def _bytes(dataset: "Dataset", pixels: np.ndarray, kind: Kind, cohort: Cohort, channel: int | None) -> bytes:
+def _bytes(dataset: "Dataset", pixels: np.ndarray, series: Series, cohort: Cohort) -> bytes:
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
-    wide = pixels.astype(np.uint16) if kind.stacked and pixels.dtype == np.uint8 else pixels
+    channel = series.channel
+    wide = pixels.astype(np.uint16) if series.kind.stacked and pixels.dtype == np.uint8 else pixels
     dataset.Rows, dataset.Columns = pixels.shape[:2]
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = (3, "RGB") if channel is None else (1, "MONOCHROME2")
     dataset.BitsAllocated = dataset.BitsStored = 8 * wide.dtype.itemsize
