@@ -1,5 +1,7 @@
 """Which device a run uses, and in which precision it multiplies."""
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -22,6 +24,17 @@ def usable(device: torch.device | str) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise AbilityError(f"device {device!r}: torch finds no GPU on this machine; leave device= out, and see synthkit doctor")
     return found
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """As many threads as told: how a sum is cut among them decides its last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def precision(device: str) -> str:

@@ -2,20 +2,28 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from synthkit.errors import StoreError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write bytes under a temporary name, flush them to disk, rename: the file is whole or absent."""
+    with atomically(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written piece by piece, which appears under its name only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -25,21 +33,30 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
     """Write a JSON manifest that carries the sha256 of its own content."""
-    content = json.loads(_text(manifest))
-    write_atomically(path, _text({**content, "seal": _seal(content)}))
+    write_atomically(path, sealed(manifest))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """A manifest as it was written; StoreError where a byte of it changed."""
+    return unsealed(path.read_bytes(), str(path))
+
+
+def sealed(manifest: dict[str, Any]) -> bytes:
+    """A JSON manifest with the sha256 of its own content, as it is written."""
+    content = json.loads(_text(manifest))
+    return _text({**content, "seal": _seal(content)})
+
+
+def unsealed(written: bytes, name: str) -> dict[str, Any]:
+    """The manifest in some bytes, called `name`; StoreError where one of them changed."""
     try:
-        written = path.read_bytes()
         manifest = json.loads(written.decode())
         same = _text(manifest) == written  # also blanks, and names that stand twice
         seal = manifest.pop("seal", None)
     except (ValueError, AttributeError) as error:
-        raise StoreError(f"{path} is damaged ({error}); restore it or make it again") from None
+        raise StoreError(f"{name} is damaged ({error}); restore it or make it again") from None
     if not same or seal != _seal(manifest):
-        raise StoreError(f"{path} was changed or damaged after it was saved; restore it or make it again")
+        raise StoreError(f"{name} was changed or damaged after it was saved; restore it or make it again")
     return manifest
 
 

@@ -1,12 +1,17 @@
 """Stored pixels, read only when asked for: rows chosen from one or more integer arrays."""
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from synthkit.core.space import Space
 from synthkit.errors import DataError
+
+OPEN = 128  # files that are held open
 
 
 class Pixels(Sequence):
@@ -25,8 +30,7 @@ class Pixels(Sequence):
             if part.dtype.kind not in "iu":
                 raise DataError(f"pixels are stored as integers, got {part.dtype}; quantise them with Space.to_raw")
         self.parts, self.space = tuple(parts), space
-        every = [(number, row) for number, part in enumerate(self.parts) for row in range(len(part))]
-        self.where = np.array(every, np.int64).reshape(-1, 2) if where is None else where
+        self.where = _every([len(part) for part in self.parts]) if where is None else where
 
     def __len__(self) -> int:
         return len(self.where)
@@ -38,7 +42,7 @@ class Pixels(Sequence):
     def raw(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Stored integers (N, C, [D,] H, W) of some rows, or of all."""
         chosen = self.where if rows is None else self.where[np.asarray(rows, np.int64)]
-        dtype = np.result_type(*self.parts) if self.parts else self.space.dtype
+        dtype = np.result_type(*(part.dtype for part in self.parts)) if self.parts else self.space.dtype
         out = np.empty((len(chosen), *self.space.shape), dtype)
         for number in np.unique(chosen[:, 0]):
             here = chosen[:, 0] == number
@@ -73,6 +77,37 @@ class Pixels(Sequence):
             first, second = first.to_space(common), second.to_space(replace(common, spacing_mm=second.space.spacing_mm))
         shifted = second.where + np.array([len(first.parts), 0])
         return Pixels((*first.parts, *second.parts), replace(first.space, spacing_mm=spacing), np.concatenate([first.where, shifted]))
+
+
+def _every(counts: Sequence[int]) -> np.ndarray:
+    """(N, 2) pairs of part and row, in order."""
+    sizes = np.asarray(counts, np.int64)
+    numbers = np.repeat(np.arange(len(sizes)), sizes)
+    return np.stack([numbers, np.arange(len(numbers)) - np.repeat(np.cumsum(sizes) - sizes, sizes)], 1)
+
+
+class Stored:
+    """Integers in an .npy file that is opened when rows are asked for, so that a cohort may have more files than a process may hold open.
+
+    Args:
+        path: of the file; its header is read at once.
+    """
+
+    def __init__(self, path: Path):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        self.path, self.shape, self.dtype = path, array.shape, array.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        now = self.path.stat()
+        return _mapped(self.path, now.st_ino, now.st_mtime_ns)[rows]
+
+
+@lru_cache(maxsize=OPEN)
+def _mapped(path: Path, inode: int, changed: int) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _require_one_window(first: Space, second: Space) -> None:

@@ -4,7 +4,7 @@ Files are named by their content, and the manifest is replaced in one step at th
 moment therefore leaves either the old cohort or the new one, never a mixture.
 """
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.environment import environment
 from synthkit.core.files import checked, put, read_manifest, sweep, write_manifest
 from synthkit.core.lineage import canonical_json, records
-from synthkit.core.merkle import leaf, root
-from synthkit.core.pixels import Pixels
+from synthkit.core.merkle import Tree, leaf, root
+from synthkit.core.pixels import OPEN, Pixels, Stored
 from synthkit.core.provenance import Provenance
 from synthkit.core.result import Section
 from synthkit.core.schema import Schema
@@ -34,6 +34,7 @@ FORMAT = 2
 SHARD_BYTES = 64 * 2**20
 KINDS = ("pixels", "table", "records", "qc", "skipped")
 LOCK = ".lock"
+UNFINISHED = ".generation"  # folder beside the files of a cohort that is still being made, image by image
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,21 @@ def write_shard(folder: Path, cohort: Cohort, checks: pd.DataFrame | None = None
     return Shard(files, tuple(map(leaf, told)))
 
 
-def finish(folder: Path, cohort: Cohort, shards: Sequence[Shard]) -> Path:
+def finish(folder: Path, cohort: Cohort, shards: Iterable[Shard]) -> Path:
     """Write the manifest over all shards, signed where there is a key, and remove what it does not name.
 
     Args:
         cohort: what holds for all of them: space, schema, provenance, notes and skipped files; its images do not count.
+        shards: in the order of their images; gone through once.
     """
+    tree, told = Tree(), []
+    for shard in shards:
+        tree.extend(shard.leaves)
+        told.append(shard.to_json())
     manifest = {
-        "format": FORMAT, "images": sum(len(shard.leaves) for shard in shards), "root": root([one for shard in shards for one in shard.leaves]),
+        "format": FORMAT, "images": tree.count, "root": tree.root(),
         "space": cohort.space.to_json(), "schema": cohort.schema.to_json(), "provenance": cohort.provenance.to_json(), "notes": list(cohort.notes),
-        "saved with": environment(), "shards": [shard.to_json() for shard in shards],
+        "saved with": environment(), "shards": told,
         "skipped": put(folder, "skipped", ".parquet", cohort.skipped.astype(str).to_parquet(index=False)),
     }  # fmt: skip
     signature = sign(canonical_json(manifest))
@@ -153,24 +159,33 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def load(folder: Path) -> Cohort:
+def load(folder: Path, *, first: int | None = None) -> Cohort:
     """Read a cohort back, pixels memory-mapped.
 
+    Args:
+        first: read no more shards than hold so many images; all when left out.
     Raises:
         StoreError: no cohort there, a file missing, or a file whose digest is not the recorded one.
     """
     manifest = manifest_of(folder)
-    space = Space.from_json(manifest["space"])
-    parts = [np.load(checked(folder, shard["pixels"]), mmap_mode="r", allow_pickle=False) for shard in manifest["shards"]]
+    space, shards = Space.from_json(manifest["space"]), _first(manifest["shards"], first)
+    paths = [checked(folder, shard["pixels"]) for shard in shards]
+    parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths] if len(paths) <= OPEN else [Stored(path) for path in paths]
     schema = Schema.from_json(manifest["schema"])
     return Cohort(
         images=Pixels(parts or [np.empty((0, *space.shape), space.dtype)], space),
-        table=read_tables(checked(folder, shard["table"]) for shard in manifest["shards"]) if parts else pd.DataFrame(columns=["image_id", *schema.names]),
+        table=read_tables(checked(folder, shard["table"]) for shard in shards) if parts else pd.DataFrame(columns=["image_id", *schema.names]),
         schema=schema,
         provenance=Provenance.from_json(manifest["provenance"]),
         notes=tuple(manifest["notes"]),
         skipped=pd.read_parquet(checked(folder, manifest["skipped"])),
     )
+
+
+def _first(shards: list[dict[str, Any]], images: int | None) -> list[dict[str, Any]]:
+    """The shards, or the first ones that hold so many images."""
+    before = np.cumsum([0, *(shard["images"] for shard in shards)])[:-1]
+    return shards if images is None else [shard for shard, start in zip(shards, before) if start < images]
 
 
 def read_tables(paths: Iterable[Path]) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """The stored integers of images, computed again from the record of what made them."""
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import fields
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 import torch
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.device import threads
 from synthkit.core.provenance import Provenance
 from synthkit.core.space import Space
 from synthkit.errors import AbilityError, DataError
@@ -38,7 +38,7 @@ def remade(part: Cohort, maker: Provenance, *, known: Sequence[Generator], sourc
     if "recipe" not in maker.recipe:
         raise AbilityError(f"{maker.source} ({maker.kind}) was not made by a generator or a phantom")
     generator = find(maker, known)
-    with _threads(int(maker.recipe.get("threads", torch.get_num_threads()))):
+    with threads(int(maker.recipe.get("threads", torch.get_num_threads()))):
         raw = _sampled(part, maker, generator) if maker.kind == "synthetic" else _edited(part, maker, generator, sources)
     return _stored(part, raw, generator.space.sixteen_bit())
 
@@ -98,14 +98,3 @@ def _painted(part: Cohort, maker: Provenance) -> tuple[np.ndarray, Space]:
         raise AbilityError(f"{maker.recipe['phantom']!r} is no phantom of this synthkit")
     phantom = kind(**{name: value for name, value in maker.recipe.items() if name in {field.name for field in fields(kind)}})
     return phantom.space.to_raw(phantom.render(part) * 2 - 1), phantom.space
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """As many threads as then: how a sum is cut among them decides its last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
