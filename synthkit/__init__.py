@@ -69,6 +69,7 @@ _HOMES = {
     "synthkit.evidence.replay": ("Replay", "replay"),
     "synthkit.evidence.trace": ("Trace", "trace"),
     "synthkit.evidence.verify": ("Verification", "verify"),
+    "synthkit.export.croissant": ("to_croissant",),
     "synthkit.export.dicom": ("to_dicom",),
     "synthkit.export.pictures": ("to_nifti", "to_png"),
     "synthkit.export.fhir": ("to_fhir",),

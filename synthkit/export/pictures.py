@@ -1,6 +1,8 @@
 """Synthetic images as NIfTI and PNG files that carry their record; `synthkit.load` reads the cohort back exactly."""
 import gzip
+import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -64,20 +66,22 @@ def _written(cohort: Cohort, folder: str | Path, verb: str, suffix: str, encode)
     return written
 
 
-def _png(image: Leaving, channel: int | None) -> bytes:
-    import io
-
+def png_bytes(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
+    """A PNG of (H, W) or (H, W, 3) integers with text chunks."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     told, out = PngInfo(), io.BytesIO()
-    told.add_text("Description", f"Synthetic; record sha256:{image.mark}")
-    told.add_text("Software", "synthkit")
-    told.add_itxt(RECORD, image.record.decode())
-    told.add_itxt(ROW, json.dumps(image.told(channel, None), ensure_ascii=False))
-    pixels = np.moveaxis(image.pixels, 0, -1) if channel is None else image.pixels[channel]
+    for name, text in texts.items():
+        (told.add_text if text.isascii() else told.add_itxt)(name, text)
     Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG", pnginfo=told)
     return out.getvalue()
+
+
+def _png(image: Leaving, channel: int | None) -> bytes:
+    texts = {"Description": f"Synthetic; record sha256:{image.mark}", "Software": "synthkit", RECORD: image.record.decode(),
+             ROW: json.dumps(image.told(channel, None), ensure_ascii=False)}  # fmt: skip
+    return png_bytes(np.moveaxis(image.pixels, 0, -1) if channel is None else image.pixels[channel], texts)
 
 
 def _nifti(image: Leaving, channel: int | None) -> bytes:
