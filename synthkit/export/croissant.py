@@ -16,8 +16,8 @@ from synthkit.core.store import MANIFEST, is_saved, load, manifest_of, shard_fil
 from synthkit.errors import DataError, StoreError
 from synthkit.export.begin import unwritten
 from synthkit.export.croissant_context import CONTEXT
-from synthkit.export.croissant_facts import NOT_STATED, responsible
 from synthkit.export.croissant_records import PLACE, pictures_of, write_records
+from synthkit.export.responsible import NOT_STATED, responsible
 
 DESCRIPTION, RECORDS, SAVED = "croissant.json", "records.parquet", "cohort"
 ROWS = "images"  # the record set

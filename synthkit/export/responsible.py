@@ -1,4 +1,4 @@
-"""What a cohort can say of itself to whoever wants to use it responsibly (Croissant RAI): how it was made, of whom, its limits; nothing is guessed."""
+"""What a cohort can say of itself to whoever wants to use it responsibly: how it was made, of whom, its limits; nothing is guessed."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +11,7 @@ MADE = {"synthetic", "edited"}
 
 
 def responsible(cohort: Cohort, biases: Sequence[str], limitations: Sequence[str]) -> dict[str, Any]:
-    """The `rai:` properties of a cohort, with what its owner says of biases and limits beside what is counted."""
+    """The responsible-AI properties (`rai:`) of Croissant, with what its owner says of biases and limits beside what is counted."""
     kinds = {maker.kind for maker in cohort.makers().values()}
     made = {"rai:dataCollectionType": ["Software Collection"]} if kinds <= MADE else {}
     return {
@@ -27,7 +27,7 @@ def how_made(maker: Provenance) -> str:
         return f"real images: {maker.source}"
     seed = "" if maker.seed is None else f", seed {maker.seed}"
     digests = "".join(f", {name} sha256 {value}" for name, value in maker.digests.items())
-    parents = ", ".join(f"{parent.source} ({parent.kind})" for parent in maker.parents)
+    parents = ", ".join(dict.fromkeys(f"{parent.source} ({parent.kind})" for parent in maker.parents))
     return f"{maker.kind} images made by {maker.source}{seed}{digests}" + (f", which learnt from or edited {parents}" if parents else "")
 
 
