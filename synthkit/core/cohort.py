@@ -12,6 +12,7 @@ import pandas as pd
 from synthkit.core.figures import img_tag, picture_figure, plane, planes, sheet
 from synthkit.core.lineage import MADE_BY, records, root_of
 from synthkit.core.missing import COLUMN
+from synthkit.core.notice import COHORT, told
 from synthkit.core.pixels import Pixels
 from synthkit.core.provenance import Provenance
 from synthkit.core.randomness import permutation
@@ -131,9 +132,14 @@ class Cohort:
         return {key: known[key] for key in wanted}
 
     @cached_property
+    def root(self) -> str:
+        """The Merkle root over the records of all images, and so over pixels, table and lineage; every image is read for it once."""
+        return root_of([*records(self)])
+
+    @property
     def version(self) -> str:
-        """A digest of all that the cohort holds, pixels, table and lineage, by which it is known again; every image is read for it once."""
-        return root_of([*records(self)])[:16]
+        """The start of `root`, by which the cohort is known again."""
+        return self.root[:16]
 
     def where(self, condition: str) -> "Cohort":
         """The rows for which a pandas query holds, e.g. "effusion == 'present' and age > 60"."""
@@ -245,7 +251,7 @@ class Cohort:
         """
         from synthkit.core.store import save
 
-        return save(self, Path(folder), qc=qc)
+        return told(COHORT, save(self, Path(folder), qc=qc), cohort=self)
 
 
 def _fill(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ SCORE_COLUMNS = (
 )  # fmt: skip
 MARKS = ("synthetic against real", "real against real")
 SHOWN = 40  # rows of one panel; beyond them groups of groups stand in the table alone
+
+
+def now() -> str:
+    """The time as results carry it: ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Section(ABC):
@@ -54,12 +60,14 @@ class Tabled(Section):
         rows: the table.
         notes: the caveats.
         cohorts: what it was measured on, by part: "test" (patients that were judged), "synthetic", "train", "valid", "judge".
+        at: when it was measured, so that rules which were fixed later are not taken for earlier ones.
     """
 
     title: str
     rows: pd.DataFrame
     notes: tuple[str, ...] = ()
     cohorts: Mapping[str, "Cohort"] = field(default_factory=dict, kw_only=True)
+    at: str = field(default_factory=now, kw_only=True)
 
     def frame(self) -> pd.DataFrame:
         return self.rows

@@ -1,5 +1,5 @@
 """The answer of a quality control: one row per image, who fails and why, and the cohort without them."""
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 from synthkit.core.cohort import Cohort
 from synthkit.core.figures import interval_plot, picture_figure, plane
 from synthkit.core.intervals import wilson
-from synthkit.core.result import Section
+from synthkit.core.result import Section, now
 from synthkit.metrics.checks.limits import FEWEST, MARGIN, QUANTILE, Limits
 from synthkit.metrics.checks.rule import Rule
 
@@ -33,6 +33,7 @@ class ImageChecks(Section):
         like: the real images that set the limits, or None.
         held_out: which real images fail limits that other patients set, one column per rule; None without `like`.
         notes: further caveats.
+        at: when it was measured.
     """
 
     cohort: Cohort
@@ -44,6 +45,7 @@ class ImageChecks(Section):
     like: Cohort | None
     held_out: pd.DataFrame | None
     notes: tuple[str, ...] = ()
+    at: str = field(default_factory=now)
 
     @property
     def title(self) -> str:  # type: ignore[override]

@@ -48,7 +48,7 @@ class Hybrid(Tabled):
     def save(self, path: str | Path) -> Path:
         """Write title, table and caveats as one JSON file; `Hybrid.load` reads it back, without the `choice`."""
         rows = json.loads(self.rows.to_json(orient="records", double_precision=6))
-        write_manifest(Path(path), {"format": FORMAT, "title": self.title, "rows": rows, "notes": list(self.notes)})
+        write_manifest(Path(path), {"format": FORMAT, "title": self.title, "rows": rows, "notes": list(self.notes), "at": self.at})
         return Path(path)
 
     @staticmethod
@@ -60,7 +60,7 @@ class Hybrid(Tabled):
         if found.get("format") != FORMAT:
             raise StoreError(f"{path} holds no hybrid experiment of format {FORMAT}")
         frame = pd.DataFrame(found["rows"], columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
-        return Hybrid(found["title"], frame, tuple(found["notes"]))
+        return Hybrid(found["title"], frame, tuple(found["notes"]), at=found.get("at", ""))
 
     @staticmethod
     def stored(name: str) -> "Hybrid":

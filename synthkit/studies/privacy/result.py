@@ -7,7 +7,7 @@ import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.figures import picture_figure, plane
-from synthkit.core.result import Section
+from synthkit.core.result import Section, now
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -34,6 +34,7 @@ class Privacy(Section):
         power: how many of the planted copies would have convicted.
         notes: further caveats.
         cohorts: all that was compared: "synthetic", "train" and "holdout".
+        at: when it was measured.
     """
 
     verdict: str
@@ -45,6 +46,7 @@ class Privacy(Section):
     power: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
     cohorts: Mapping[str, Cohort] = field(default_factory=dict)
+    at: str = field(default_factory=now)
 
     @property
     def title(self) -> str:  # type: ignore[override]
