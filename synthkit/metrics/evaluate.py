@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.notice import EVALUATION, told
 from synthkit.core.result import SCORE_COLUMNS, Scores
 from synthkit.core.schema import Category
 from synthkit.errors import DataError
@@ -70,7 +71,8 @@ def evaluate(
     title = f"Quality of {fake.provenance.source} against {real.provenance.source}"
     given = {"test": real, "synthetic": fake, "train": train, "judge": judge if isinstance(judge, Cohort) else None}
     used = {part: cohort for part, cohort in given.items() if cohort is not None}
-    return Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)), cohorts=used)
+    scores = Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)), cohorts=used)
+    return told(EVALUATION, scores, seed=seed)
 
 
 def _constant(real: Cohort, fake: Cohort) -> list[str]:
