@@ -3,7 +3,10 @@
 Names resolve on first use, so that importing the package stays fast.
 """
 from importlib import import_module
+from os import environ
 from typing import Any
+
+from synthkit.core.notice import listen
 
 _HOMES = {
     "synthkit.errors": ("SynthkitError", "SchemaError", "DataError", "LeakageError", "StoreError", "AbilityError", "FitError", "MissingExtraError"),
@@ -73,6 +76,10 @@ _HOMES = {
     "synthkit.export.dicom": ("to_dicom",),
     "synthkit.export.pictures": ("to_nifti", "to_png"),
     "synthkit.export.fhir": ("to_fhir",),
+    "synthkit.scale.federated.exchange": ("Exchange", "exchange"),
+    "synthkit.scale.federated.federate": ("federate",),
+    "synthkit.scale.federated.project": ("flower_app",),
+    "synthkit.scale.federated.record": ("Federation", "federation"),
     "synthkit.studies.audit.audit": ("audit",),
     "synthkit.studies.audit.result": ("Audit",),
     "synthkit.studies.completion": ("Completion", "completion"),
@@ -87,6 +94,17 @@ _HOMES = {
     "synthkit.studies.reader.study": ("ReaderStudy",),
     "synthkit.studies.rebalance": ("rebalance",),
     "synthkit.studies.stress": ("Stress", "stress"),
+    "synthkit.lifecycle.drift": ("Drift", "drift"),
+    "synthkit.lifecycle.promote": ("Promotion", "promote"),
+    "synthkit.scale.generation.generate": ("generate",),
+    "synthkit.scale.generation.result": ("Generation",),
+    "synthkit.lifecycle.recording": ("log",),
+    "synthkit.lifecycle.registry": ("champion",),
+    "synthkit.lifecycle.tracking": ("track",),
+    "synthkit.lifecycle.watch": ("Watch", "watch"),
+    "synthkit.report.dossier.dossier": ("Dossier",),
+    "synthkit.report.dossier.plan": ("DossierPlan",),
+    "synthkit.report.dossier.rule": ("PassRule",),
     "synthkit.report.cards.data": ("data_card",),
     "synthkit.report.cards.markdown": ("MarkdownCard",),
     "synthkit.report.cards.model": ("model_card",),
@@ -110,3 +128,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _recorded(what: str, thing: Any, facts: dict[str, Any]) -> None:
+    """Fits, evaluations and saved cohorts become MLflow runs where a tracking address is set."""
+    if environ.get("MLFLOW_TRACKING_URI"):
+        import_module("synthkit.lifecycle.recording").record(what, thing, facts)
+
+
+listen(_recorded)

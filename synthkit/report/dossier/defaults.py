@@ -1,0 +1,37 @@
+"""The rules that stand where a plan names none: a start, to be justified or replaced by whoever answers for the intended use."""
+from synthkit.report.dossier.rule import EACH, VALUE, PassRule
+
+KNOWN, SHARED = "patients that the generator learnt from", "patients shared with training data"
+DEFAULT_RULES = (
+    PassRule(section="congruence", measure="KID", at_most=3, of_floor=True, claim="Kernel distance stays within three times that of real from real"),
+    PassRule(section="congruence", measure="Precision", at_least=0.7, claim="Synthetic images lie where real ones do"),
+    PassRule(section="congruence", measure="C2ST", at_most=0.8, claim="A classifier hardly tells synthetic from real"),
+    PassRule(section="coverage", measure="Recall", at_least=0.7, claim="Real images lie where synthetic ones do"),
+    PassRule(section="coverage", measure="Coverage", at_least=0.7, claim="Neighbourhoods of real images hold synthetic ones"),
+    PassRule(section="constraint", measure="images failing", group="any rule", at_most=0.1, claim="Few images break a rule of anatomy or physics"),
+    PassRule(section="completeness", measure="values stated", at_least=0.95, claim="Factors are stated wherever they apply"),
+    PassRule(section="completeness", measure="levels that occur", at_least=1, judged_by=VALUE, claim="Every level of every factor occurs"),
+    PassRule(section="compliance", measure="images marked as synthetic", at_least=1, judged_by=VALUE, fewest=1, claim="Every image is marked as synthetic"),
+    PassRule(section="compliance", measure="licence stated", at_least=1, judged_by=VALUE, fewest=1, claim="The licence is stated"),
+    PassRule(section="compliance", measure="evidence of copying", at_most=0, judged_by=VALUE,
+             claim="No copying of training patients was detected by the attacks tried"),
+    PassRule(section="compliance", measure="planted copies found", group="5 %", at_least=0.8, judged_by=VALUE,
+             claim="The attacks would have found one copy in twenty"),
+    PassRule(section="comprehension", measure="r2_delta", group=EACH, at_least=0.5, fewest=30, claim="Edits do what they say, against exact truth"),
+    PassRule(section="consistency", measure="images made again", at_least=1, judged_by=VALUE, fewest=8, claim="Images can be made again from their lineage"),
+    PassRule(section="consistency", measure="spread of Precision over groups", group=EACH, at_most=0.2, judged_by=VALUE, fewest=50,
+             claim="Precision is alike in groups"),
+    PassRule(section="consistency", measure="training seeds", at_least=3, judged_by=VALUE, fewest=1, claim="The experiment was repeated from several seeds"),
+    PassRule(section="adherence", measure="Adherence AUC", group=EACH, at_least=0.8, claim="Asked categories can be read off the images"),
+    PassRule(section="adherence", measure="Adherence R2", group=EACH, at_least=0.5, claim="Asked quantities can be read off the images"),
+    PassRule(section="utility", measure="AUPRC difference", group=EACH, at_least=-0.02, claim="The chosen arm is not worse than without synthetic images"),
+    PassRule(section="bias", measure="TPR gap", group=EACH, at_most=0.1, claim="Sensitivity is alike in groups"),
+    PassRule(section="bias", measure="FPR gap", group=EACH, at_most=0.1, claim="False alarms are alike in groups"),
+    PassRule(section="bias", measure="AUC gap", group=EACH, at_most=0.1, claim="Discrimination is alike in groups"),
+    PassRule(section="reader_study", measure="right answers", group="all readers", at_most=0.6, fewest=214, claim="Readers hardly tell synthetic from real"),
+    PassRule(section="independence", measure=KNOWN, group=EACH, at_most=0, judged_by=VALUE, fewest=20,
+             claim="The generator learnt from no patient of the test set"),
+    PassRule(section="independence", measure=SHARED, group=EACH, at_most=0, judged_by=VALUE, fewest=20,
+             claim="No patient of the test set is in the training data given"),
+    PassRule(section="change_control", measure="findings that differ", at_most=0, judged_by=VALUE, fewest=1, claim="The saved cohort is as it was saved"),
+)  # fmt: skip

@@ -1,0 +1,200 @@
+"""Evidence as a dossier keeps it: numbered, put into its sections, known by digests."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import singledispatch
+
+from synthkit.core.cohort import Cohort
+from synthkit.core.lineage import canonical_json
+from synthkit.core.provenance import digest
+from synthkit.core.result import Scores, Section, Tabled
+from synthkit.errors import DataError
+from synthkit.evidence.difference import Difference
+from synthkit.evidence.replay import Replay
+from synthkit.evidence.trace import Trace
+from synthkit.evidence.verify import Verification
+from synthkit.explanation.attribution import Explanation
+from synthkit.explanation.audit import ExplanationAudit
+from synthkit.explanation.counterfactual import Counterfactual
+from synthkit.explanation.scorecard import Scorecard
+from synthkit.explanation.shapley import Agreement
+from synthkit.explanation.shortcut import Shortcut
+from synthkit.explanation.soundness import Soundness
+from synthkit.generators.generator import Generator
+from synthkit.metrics.checks.result import ImageChecks
+from synthkit.metrics.utility import Utility
+from synthkit.report.dossier.chapters import BY_KEY, chapter_key
+from synthkit.report.dossier.fact import Fact
+from synthkit.report.dossier.from_results import facts_of, placed_facts
+from synthkit.report.fragment import title_of
+from synthkit.report.gallery import Gallery
+from synthkit.studies.audit.result import Audit
+from synthkit.studies.completion import Completion
+from synthkit.studies.hybrid.result import Hybrid
+from synthkit.studies.privacy.result import Privacy
+from synthkit.studies.reader.result import Readings
+from synthkit.studies.sweeps.result import Stress
+
+Item = Section | Cohort | Generator
+HOMES: Mapping[type, tuple[str, ...]] = {
+    Scores: ("congruence",), ImageChecks: ("constraint",), Privacy: ("compliance",), Replay: ("consistency", "change_control"),
+    Verification: ("change_control",), Trace: ("change_control",), Difference: ("change_control",), Utility: ("utility",), Hybrid: ("utility",),
+    Audit: ("bias",), Readings: ("reader_study",), Generator: ("generator", "change_control"), Gallery: ("congruence",), Stress: ("bias",),
+    Completion: ("comprehension",),
+    **dict.fromkeys((Soundness, ExplanationAudit, Counterfactual, Explanation, Scorecard, Agreement, Shortcut), ("comprehension",)),
+}  # fmt: skip
+PICTURED = (Cohort, Completion, Counterfactual, Explanation, Gallery, ImageChecks, Privacy)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One piece of evidence.
+
+    Args:
+        number: E1, E2 and so on, in the order in which it was given.
+        sections: keys of the sections that it stands in.
+        sha256: of what it is: weights and settings, the records of a cohort, or title, table and caveats of a result.
+        cohorts: what it was measured on, by part.
+        at: when it was measured; empty where it does not say.
+    """
+
+    number: int
+    item: Item
+    sections: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    sha256: str
+    cohorts: Mapping[str, Cohort] = field(default_factory=dict)
+    at: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"E{self.number}"
+
+    @property
+    def shows_patients(self) -> bool:
+        """Whether its figure holds images of real patients, edited ones included."""
+        return isinstance(self.item, PICTURED) and any(_of_patients(cohort) for cohort in self.cohorts.values())
+
+    @property
+    def title(self) -> str:
+        return f"Generator: {self.item.card.name}" if isinstance(self.item, Generator) else title_of(self.item)
+
+
+def _of_patients(cohort: Cohort) -> bool:
+    origin = cohort.provenance
+    return origin.kind == "real" or (origin.kind in ("edited", "mixed") and any(record.kind == "real" for record in origin.all()))
+
+
+def gathered(given: Sequence[object]) -> tuple[Evidence, ...]:
+    """Numbered evidence.
+
+    Args:
+        given: results, cohorts and generators; `("compliance", result)` puts one where its author wants it.
+    Raises:
+        DataError: something else, or a result of which nobody knows where it belongs.
+    """
+    return tuple(_one(number, one) for number, one in enumerate(given, start=1))
+
+
+def _one(number: int, given: object) -> Evidence:
+    key, item = given if isinstance(given, tuple) and len(given) == 2 else ("", given)
+    if not isinstance(item, (Section, Cohort, Generator)):
+        hint = "; the kept cases of a view are its .kept" if isinstance(item, (list, tuple)) else ""
+        raise DataError(f"sections: number {number} is a {type(item).__name__}; give results, cohorts, generators, or (section, result){hint}")
+    facts = facts_of(item)
+    if key:
+        place = chapter_key(str(key))
+        facts, homes = [*facts, *placed_facts(item, place)] if isinstance(item, Section) else facts, (place,)
+    else:
+        homes = _homes(item, number)
+    sections = tuple(dict.fromkeys((*homes, *(fact.section for fact in facts))))
+    return Evidence(number, item, tuple(sorted(sections, key=lambda name: BY_KEY[name].number)), tuple(facts), sha256_of(item), cohorts_of(item), time_of(item))
+
+
+def _homes(item: Item, number: int) -> tuple[str, ...]:
+    if isinstance(item, Cohort):
+        return ("independence",) if item.provenance.kind == "real" else ("generation", "completeness", "compliance", "change_control")
+    found = next((homes for kind, homes in HOMES.items() if isinstance(item, kind)), None)
+    if found is None:
+        raise DataError(f"sections: nobody knows where number {number} ({type(item).__name__}: {item.title}) belongs; say it: ('comprehension', result), "  # type: ignore[union-attr]
+                        f"with one of {', '.join(key for key in BY_KEY)}")  # fmt: skip
+    return found
+
+
+@singledispatch
+def sha256_of(item: object) -> str:
+    raise TypeError(type(item))
+
+
+@sha256_of.register
+def _(item: Section) -> str:
+    told = {"kind": type(item).__name__, "title": item.title, "rows": item.frame().to_dict("records"), "caveats": item.caveats()}
+    return digest(canonical_json(told))
+
+
+@sha256_of.register
+def _(item: Cohort) -> str:
+    return item.root
+
+
+@sha256_of.register
+def _(item: Generator) -> str:
+    return item.identity()
+
+
+@singledispatch
+def cohorts_of(item: object) -> Mapping[str, Cohort]:
+    """What a result was measured on."""
+    return {}
+
+
+@cohorts_of.register
+def _(item: Tabled) -> Mapping[str, Cohort]:
+    return item.cohorts
+
+
+@cohorts_of.register
+def _(item: Privacy) -> Mapping[str, Cohort]:
+    return item.cohorts
+
+
+@cohorts_of.register
+def _(item: ImageChecks) -> Mapping[str, Cohort]:
+    return {"checked": item.cohort} | ({} if item.like is None else {"like": item.like})
+
+
+@cohorts_of.register
+def _(item: Cohort) -> Mapping[str, Cohort]:
+    return {"given": item}
+
+
+@cohorts_of.register
+def _(item: Gallery) -> Mapping[str, Cohort]:
+    return {"real": item.real, "synthetic": item.fake}
+
+
+@cohorts_of.register
+def _(item: Counterfactual) -> Mapping[str, Cohort]:
+    return {"edited": item.factual}
+
+
+@cohorts_of.register
+def _(item: Explanation) -> Mapping[str, Cohort]:
+    return {"explained": item.twin.factual}
+
+
+@cohorts_of.register
+def _(item: Completion) -> Mapping[str, Cohort]:
+    return {"given": item.given}
+
+
+@singledispatch
+def time_of(item: object) -> str:
+    """When a result was measured (ISO 8601, UTC); empty where it does not say."""
+    return ""
+
+
+@time_of.register(Tabled)
+@time_of.register(Privacy)
+@time_of.register(ImageChecks)
+def _(item: Tabled | Privacy | ImageChecks) -> str:
+    return item.at
