@@ -15,8 +15,8 @@ import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.environment import environment
-from synthkit.core.files import checked, put, read_manifest, sweep, write_manifest
-from synthkit.core.lineage import canonical_json, records
+from synthkit.core.files import checked, put, read_manifest, sealed, sweep, write_manifest
+from synthkit.core.lineage import records
 from synthkit.core.merkle import Tree, leaf, root
 from synthkit.core.pixels import OPEN, Pixels, Stored
 from synthkit.core.provenance import Provenance
@@ -128,7 +128,8 @@ def finish(folder: Path, cohort: Cohort, shards: Iterable[Shard]) -> Path:
         "saved with": environment(), "shards": told,
         "skipped": put(folder, "skipped", ".parquet", cohort.skipped.astype(str).to_parquet(index=False)),
     }  # fmt: skip
-    signature = sign(canonical_json(manifest))
+    # Signed is the text as it is written, so that not even a blank or the order of names can change.
+    signature = sign(sealed(manifest))
     write_manifest(folder / MANIFEST, manifest | ({"signature": vars(signature)} if signature else {}))
     sweep(folder, KINDS, named(manifest))
     return folder

@@ -1,6 +1,6 @@
 """Whether a saved cohort still is what was saved: every byte, every record, the tree over them, and who signed it."""
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.files import checked
-from synthkit.core.lineage import canonical_json, read_record, records
+from synthkit.core.files import checked, sealed
+from synthkit.core.lineage import read_record, records
 from synthkit.core.merkle import leaf, root
 from synthkit.core.pixels import Pixels
 from synthkit.core.provenance import Provenance
@@ -18,7 +18,7 @@ from synthkit.core.result import Tabled
 from synthkit.core.schema import Schema
 from synthkit.core.signing import Signature, fingerprint, read_public, trusted
 from synthkit.core.space import Space
-from synthkit.core.store import LOCK, manifest_of, named, read_tables, shard_files
+from synthkit.core.store import LOCK, MANIFEST, is_saved, manifest_of, named, read_tables, shard_files
 from synthkit.errors import StoreError, SynthkitError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FAILED, UNSIGNED, PASSED = "failed", "unsigned", "as saved"
 COLUMNS = ("part", "result", "detail")
+BROKEN = (SynthkitError, ValueError, LookupError, TypeError, AttributeError, OSError, EOFError)  # what reading a changed file may raise
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,8 +57,9 @@ def verify(folder: str | Path, *, key: str | Path | None = None) -> Verification
     place = Path(folder)
     if not place.is_dir():
         raise StoreError(f"{place} is no folder; give that of a saved cohort")
-    wanted = None if key is None else read_public(Path(key))
-    rows = [*_found(place, wanted)]
+    if not is_saved(place) and not any(place.glob("*.parquet")):
+        manifest_of(place)  # says that nothing was saved there
+    rows = [*_found(place, None if key is None else read_public(Path(key)), trusted())]
     bad = sum(row[1] == FAILED for row in rows)
     title = f"Verification of {place.name}: " + (f"{bad} finding(s) differ from what was saved" if bad else "all is as it was saved")
     notes = () if any(row[0] == "signature" and row[1] == PASSED for row in rows) else (
@@ -65,17 +67,33 @@ def verify(folder: str | Path, *, key: str | Path | None = None) -> Verification
     return Verification(title, pd.DataFrame(rows, columns=[*COLUMNS]), notes)
 
 
-def _found(folder: Path, key: str | None) -> Iterator[tuple[str, str, str]]:
+def _found(folder: Path, key: str | None, known: Collection[str]) -> Iterator[tuple[str, str, str]]:
     try:
         manifest = manifest_of(folder)
-    except StoreError as error:
-        if not (folder / "cohort.json").exists() and not any(folder.glob("*.parquet")):
-            raise
-        yield "manifest", FAILED, str(error)
-        return
-    yield "manifest", PASSED, f"{manifest['images']} images, Merkle root {manifest['root']}"
-    yield _signature(dict(manifest), key)
-    yield from _strays(folder, manifest)
+        yield _written(folder, manifest)
+        yield _signature(manifest, key, known)
+        yield from _strays(folder, manifest)
+        yield from _content(folder, manifest)
+    except BROKEN as error:
+        yield "manifest", FAILED, f"it cannot be followed to the end: {error if isinstance(error, SynthkitError) else repr(error)}"
+
+
+def _written(folder: Path, manifest: dict[str, Any]) -> tuple[str, str, str]:
+    """Whether the manifest is, byte for byte, what `Cohort.save` writes of its content."""
+    rest, given = _apart(manifest)
+    plain = {} if given is None else {"signature": {name: bytes.fromhex(given[name]).hex() for name in ("key", "value")}}
+    if sealed(rest | plain) != (folder / MANIFEST).read_bytes():
+        return "manifest", FAILED, "it is written otherwise than it was saved"
+    return "manifest", PASSED, f"{manifest['images']} images, Merkle root {manifest['root']}"
+
+
+def _apart(manifest: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """What is signed, and the signature."""
+    return {name: value for name, value in manifest.items() if name != "signature"}, manifest.get("signature")
+
+
+def _content(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Shard by shard, then all together."""
     leaves: list[bytes] = []
     ids: Counter[str] = Counter()
     for number, shard in enumerate(manifest["shards"]):
@@ -92,13 +110,13 @@ def _found(folder: Path, key: str | None) -> Iterator[tuple[str, str, str]]:
         yield "root", FAILED, f"the images give {root(leaves)} over {len(leaves)}, not the root of the manifest"
 
 
-def _signature(manifest: dict[str, Any], key: str | None) -> tuple[str, str, str]:
-    given = manifest.pop("signature", None)
+def _signature(manifest: dict[str, Any], key: str | None, known: Collection[str]) -> tuple[str, str, str]:
+    rest, given = _apart(manifest)
     if given is None:
         return ("signature", FAILED if key else UNSIGNED, "nobody signed it" + (", and a key was asked for" if key else "; `synthkit keys` makes a key"))
     signature = Signature(given["key"], given["value"])
-    known, name = trusted(), fingerprint(signature.key)
-    if not signature.holds(canonical_json(manifest)):
+    name = fingerprint(signature.key)
+    if not signature.holds(sealed(rest)):
         return "signature", FAILED, f"it is not what key {name} signed"
     if key is not None and signature.key != key:
         return "signature", FAILED, f"it is signed by key {name}, not by {fingerprint(key)}"
@@ -109,6 +127,7 @@ def _signature(manifest: dict[str, Any], key: str | None) -> tuple[str, str, str
 
 def _strays(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     own = {*named(manifest), LOCK}
+    yield from (("folder", FAILED, f"{name} does not lie in the folder of the cohort") for name in sorted(own) if Path(name).name != name)
     for path in sorted(folder.iterdir()):
         if path.name not in own:
             yield "folder", FAILED, f"{path.name} is not part of the cohort; move it away"
@@ -129,8 +148,8 @@ def _shard(folder: Path, manifest: dict[str, Any], number: int, leaves: list[byt
         return
     try:
         kept, made = read_tables([folder / shard["records"]["file"]]), [*_records_of(folder, manifest, shard)]
-    except (SynthkitError, ValueError, KeyError) as error:
-        yield name, FAILED, f"it cannot be read ({error})"
+    except BROKEN as error:
+        yield name, FAILED, f"it cannot be read ({error!r})"
         return
     here = [leaf(one) for one in made]
     told = [one.encode() for one in kept["record"]]
