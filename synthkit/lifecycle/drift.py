@@ -10,7 +10,7 @@ from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.randomness import permutation
 from synthkit.core.result import Tabled
 from synthkit.errors import DataError, SchemaError
-from synthkit.lifecycle.exchange import Measure, dealt, effects, tested
+from synthkit.lifecycle.exchange import Measure, dealt, effects, p_values
 from synthkit.lifecycle.looks import measures_of
 from synthkit.metrics.extractors import features
 
@@ -83,7 +83,7 @@ def drift(new: Cohort, *, train: Cohort, alpha: float = 0.01, extractor: Any = N
     both = _pooled(old, new)
     first = np.arange(len(both)) < len(old)
     patients, measures = both.table["patient_id"].to_numpy(), measures_of(both, eye)
-    alone, together = tested(measures, dealt(patients, first, times=times, seed=seed))
+    alone, together = p_values(measures, dealt(patients, first, times=times, seed=seed))
     rows = _rows(measures, alone, together, effects(measures, np.flatnonzero(first), np.flatnonzero(~first), patients, seed=seed), first, alpha)
     said = [f"Images are seen by {eye.name}.", *NOTES, *(["More images than are compared: whole patients were drawn."] if cut_old or cut_new else [])]
     p = float(together.min())

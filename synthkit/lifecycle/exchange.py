@@ -126,7 +126,7 @@ def dealt(patients: np.ndarray, old: np.ndarray, *, times: int, seed: int) -> np
     return deals[:, codes]
 
 
-def tested(measures: list[Measure], masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def p_values(measures: list[Measure], masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """p-values of every measure alone, and adjusted for all of them together; the first row of the masks is what was seen."""
     scores = np.stack([_standardised(measure, masks) for measure in measures], 1)
     alone = (scores >= scores[:1] - 1e-9).mean(0)

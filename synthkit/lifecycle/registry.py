@@ -93,7 +93,7 @@ def appoint(name: str, version: str, alias: str) -> None:
         aliases = client.get_registered_model(name).aliases
         before = aliases.get(CHAMPION)
         if before is not None and str(before) != version:
-            client.set_registered_model_alias(name, BEFORE, before)
+            client.set_registered_model_alias(name, BEFORE, str(before))
         if str(aliases.get(CHALLENGER)) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
     client.set_registered_model_alias(name, alias, version)

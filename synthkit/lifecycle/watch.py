@@ -95,8 +95,9 @@ def watch(
     rules = rules_of(gate, new.space, fewest=fewest)[0]
     mlflow, holder = opened(), champion(name)
     resolve(budget, holder.generator.recipe.budgets)
-    holder.generator.require_unseen(new)
     folder, say = Path(run), say or (lambda line: None)
+    if Steps(folder / LOG).find("begin") is None:  # later the champion may be the successor, who knows them
+        holder.generator.require_unseen(new)
     settings = {"new": new.version, "train": train.version, "generator": name, "gate": [f"{rule.measure}: {rule.words}" for rule in rules], "alpha": alpha,
                 "times": times, "budget": str(budget), "seed": seed}  # fmt: skip
     with writing(folder), mlflow.start_run(run_name=f"watch {name}", nested=mlflow.active_run() is not None):
@@ -133,7 +134,7 @@ def _begin(steps: Steps, settings: dict[str, Any], holder: Champion) -> None:
     if other:
         raise StoreError(f"{steps.path} is the log of another watch (its {', '.join(other)} differ); give a new folder with run=")
     made = steps.find("train")
-    if holder.generator.identity() not in (begun["identity"], made["identity"] if made else None):
+    if steps.find("end") is None and holder.generator.identity() not in (begun["identity"], made["identity"] if made else None):
         raise StoreError(f"{steps.path}: the champion was version {begun['champion']} when this watch began and is version {holder.version} now; "
                          "give a new folder with run=")  # fmt: skip
 

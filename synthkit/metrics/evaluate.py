@@ -54,6 +54,8 @@ def evaluate(
     asked = tuple(extractor) if isinstance(extractor, (list, tuple)) else (extractor,)
     require_cohorts(real, fake, train, judge)
     taken = default_metrics(real.space) if metrics is None else required_metrics(metrics)
+    given = {"test": real, "synthetic": fake, "train": train, "judge": judge if isinstance(judge, Cohort) else None}
+    used = {part: cohort for part, cohort in given.items() if cohort is not None}  # as they were given, so that their versions are known again
     real, fake, train = in_order(real), in_order(fake), train if train is None else in_order(train)
     learns = any(one is None or one == "encoder" for one in asked)
     learn, other = taught(real, fake, train, judge, learns=learns, seed=seed)
@@ -69,8 +71,6 @@ def evaluate(
         obedience, more = adherence(judge, real=real, fake=fake, eyes=looks, seed=seed, by=by)
         rows, notes = rows + [_rough(row) for row in obedience], [*notes, *more, *_constant(real, fake)]
     title = f"Quality of {fake.provenance.source} against {real.provenance.source}"
-    given = {"test": real, "synthetic": fake, "train": train, "judge": judge if isinstance(judge, Cohort) else None}
-    used = {part: cohort for part, cohort in given.items() if cohort is not None}
     scores = Scores(title, pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), tuple(dict.fromkeys(notes)), cohorts=used)
     return told(EVALUATION, scores, seed=seed)
 
