@@ -4,10 +4,10 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import damage
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks import damage
 from toys import SCHEMA, exact_generator, toy_cohort, toy_table
 
 import synthkit as sk

@@ -1,6 +1,6 @@
 """Evidence: is every change to a signed cohort found, do images come out again, and do others' programs accept what is exported?
 
-    python tests/benchmarks/bench_evidence.py [--parts corruptions replay exports] [--corruptions 1000] [--images 256] [--record]
+    PYTHONPATH=tests python tests/benchmarks/bench_evidence.py [--parts corruptions replay exports] [--corruptions 1000] [--images 256] [--record]
 
 `exports` needs dciodvfy (Debian: dicom3tools) and the test extra.
 """
