@@ -60,12 +60,12 @@ def test_unknown_families_and_settings_are_refused(family, options, message):
 
 
 def test_requests_are_every_combination_of_what_is_given():
-    table = _requests(SCHEMA, 3, ["lesion=absent,present", "age=30"])
-    assert table["lesion"].tolist() == ["absent"] * 3 + ["present"] * 3 and (table["age"] == 30).all()
-    assert len(_requests(SCHEMA, 5, [])) == 5
+    table = _requests(SCHEMA, ["lesion=absent,present", "age=30"])
+    assert table["lesion"].tolist() == ["absent", "present"] and (table["age"] == 30).all()
+    assert len(_requests(SCHEMA, [])) == 1
     for given, message in ((["lesion"], "give each factor once"), (["age=140"], "outside"), (["weight=3"], "unknown factor"), (["sex=F", "sex=M"], "once")):
         with pytest.raises(SchemaError, match=message):
-            _requests(SCHEMA, 1, given)
+            _requests(SCHEMA, given)
 
 
 def test_train_then_generate_from_a_table_and_from_factors(tmp_path):
@@ -75,18 +75,20 @@ def test_train_then_generate_from_a_table_and_from_factors(tmp_path):
     gen = str(tmp_path / "gen")
     assert "generator" in invoked("train", str(tmp_path / "data"), "--out", gen, "--family", "diffusion", *SMALL, "--budget", "2 steps")
     pd.DataFrame({"image_id": ["a", "b", "c"], "lesion": ["present", "absent", None]}).to_csv(tmp_path / "want.csv", index=False)
-    told = invoked("generate", f"{gen}/generator", "--table", str(tmp_path / "want.csv"), "--seed", "4", "--out", str(tmp_path / "fake"))
+    sheet = tmp_path / "sheet.png"
+    told = invoked("generate", f"{gen}/generator", str(tmp_path / "want.csv"), "--seed", "4", "--out", str(tmp_path / "fake"), "--sheet", str(sheet))
     assert "3 images by diffusion on toy, 4 network evaluation(s) each, seed 4" in told and "present" in told
-    fake = sk.load(tmp_path / "fake" / "cohort")
+    fake = sk.load(tmp_path / "fake")
     assert fake.table["request_id"].tolist() == ["a", "b", "c"] and fake.provenance.kind == "synthetic" and fake.provenance.seed == 4
-    assert b"synthetic images made by synthkit" in (tmp_path / "fake" / "sheet.png").read_bytes()
+    assert b"synthetic images made by synthkit" in sheet.read_bytes() and sk.verify(tmp_path / "fake").passed
     pd.DataFrame({"image_id": ["001", "1"], "sex": ["F", "F"]}).to_csv(tmp_path / "ids.csv", index=False)
-    invoked("generate", f"{gen}/generator", "--table", str(tmp_path / "ids.csv"), "--out", str(tmp_path / "ids"))
-    twins = sk.load(tmp_path / "ids" / "cohort")
+    invoked("generate", f"{gen}/generator", str(tmp_path / "ids.csv"), "--out", str(tmp_path / "ids"))
+    twins = sk.load(tmp_path / "ids")
     assert twins.table["request_id"].tolist() == ["001", "1"] and (twins.images.raw([0]) != twins.images.raw([1])).any(), "ids key the noise as written"
-    told = invoked("generate", f"{gen}/generator", "--count", "2", "--given", "sex=F,M", "--steps", "1", "--out", str(tmp_path / "few"))
-    assert "4 images by diffusion on toy, 2 network evaluation(s)" in told and len(sk.load(tmp_path / "few" / "cohort")) == 4
-    for words, message in ((["--count", "2", "--table", "x.csv"], "either --table"), ([], "either --table"), (["--table", "none.csv"], "cannot be read")):
+    told = invoked("generate", f"{gen}/generator", "--n", "4", "--given", "sex=F,M", "--steps", "1", "--out", str(tmp_path / "few"))
+    assert "4 images by diffusion on toy, 2 network evaluation(s)" in told and sk.load(tmp_path / "few").table["sex"].tolist() == ["F", "M", "F", "M"]
+    assert len(sk.load(invoked("generate", f"{gen}/generator", "--n", "2", "--out", str(tmp_path / "any")) and tmp_path / "any")) == 2
+    for words, message in ((["x.csv", "--given", "sex=F"], "either a table"), ([], "either a table"), (["none.csv"], "cannot be read")):
         with pytest.raises(SynthkitError, match=message):
             invoked("generate", f"{gen}/generator", *words, "--out", str(tmp_path / "never"))
     assert not (tmp_path / "never").exists()

@@ -1,4 +1,4 @@
-"""`synthkit generate`: images from a fitted generator, by a table of requests or by a few factors."""
+"""`synthkit generate`: one image or a million from a fitted generator, by a table of requests or by a few factors."""
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,60 +11,52 @@ if TYPE_CHECKING:
     from synthkit.core.schema import Schema
 
 COLUMNS, SHOWN = 12, 60
+COUNTED = 10_000  # images whose factors are counted for the reader
 
 
 def generate(
     generator: Annotated[str, typer.Argument(help='Folder of a saved generator, or one that comes with synthkit, such as "chest-phantom-64".')],
-    out: Annotated[Path, typer.Option(help="Folder for the cohort and sheet.png.")],
-    table: Annotated[Path | None, typer.Option(help="Requests, CSV or Parquet: one row per image; the columns that are factors count.")] = None,
-    count: Annotated[int | None, typer.Option(help="Images of each combination of the given factors.")] = None,
-    given: Annotated[list[str] | None, typer.Option(help="factor=value, or factor=value,value for several; may be given again. Others stay open.")] = None,
+    out: Annotated[str, typer.Option(help='Folder for the cohort, or an address such as "s3://bucket/films". The same command goes on where it stopped.')],
+    table: Annotated[Path | None, typer.Argument(help="Requests, CSV, TSV or Parquet: one row per image; the columns that are factors count.")] = None,
+    given: Annotated[list[str] | None, typer.Option(help="Instead of a table: factor=value,value …; may be given again. Others stay open.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Images altogether: the requests are asked again and again in turn, or the first ones only.")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Steps of sampling, for families that have them.")] = None,
     solver: Annotated[str | None, typer.Option(help="Solver of sampling, for families that have one.")] = None,
+    engine: Annotated[str, typer.Option(help='"local", or "ray" (the cluster of RAY_ADDRESS, else one that is started here).')] = "local",
+    workers: Annotated[int | None, typer.Option(help="Processes; left out, one per GPU, or one on a CPU. They change no image.")] = None,
+    shard_size: Annotated[int | None, typer.Option(help="Images per file, at most 1,024 (64 MB) when left out.")] = None,
+    device: Annotated[str, typer.Option(help='"auto" (all GPUs, else the CPU), "cpu", "cuda", or some of them, "cuda:0,cuda:2".')] = "auto",
+    threads: Annotated[int, typer.Option(help="Of every worker; recorded, since they decide the last bit.")] = 1,
+    reject_copies_of: Annotated[str | None, typer.Option(help="A saved cohort, usually the training images: near copies are drawn again.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet of the first images, a PNG.")] = None,
 ) -> None:
-    """Draw synthetic images and save them as a cohort with a contact sheet."""
-    from synthkit.commands.sources import folder_for, generator_at
-    from synthkit.errors import SchemaError
+    """Draw synthetic images and save them as a cohort: sharded, resumable, the same images whoever draws them."""
+    import synthkit as sk
+    from synthkit.commands.sources import generator_at
 
-    if (table is None) == (count is None) or (table is not None and given):
-        raise SchemaError("give either --table, or --count and perhaps --given")
+    if (table is None) == (n is None and not given) or (table is not None and given):
+        raise sk.SchemaError("give either a table of requests, or --n and perhaps --given")
     fitted = generator_at(generator)
     chosen = {name: value for name, value in (("steps", steps), ("solver", solver)) if value is not None}
     fitted = fitted.using(**chosen) if chosen else fitted
-    wanted = _read(table) if table is not None else _requests(fitted.schema, count, given or [])
-    folder_for(out)
-    fake = fitted.sample(wanted, seed=seed)
-    saved = fake.save(out / "cohort")
-    picture = _sheet(fake, out / "sheet.png")
-    typer.echo(f"{len(fake)} images by {fitted.card.name}, {fitted.evaluations} network evaluation(s) each, seed {seed}")
-    counts = fake.counts()
-    typer.echo(counts[counts["level"] != "missing"].to_string(index=False) if (counts["level"] != "missing").any() else "no factor was given")
-    typer.echo(f"\nCohort:  {saved}  (synthkit.load reads it)\nSheet:   {picture}")
+    wanted = table if table is not None else _requests(fitted.schema, given or [])
+    made = sk.generate(fitted, wanted, out=out, seed=seed, n=n, engine=engine, workers=workers, shard_size=shard_size, device=device, threads=threads,
+                       reject_copies_of=reject_copies_of)  # fmt: skip
+    typer.echo(f"{made.images} images by {fitted.card.name}, {fitted.evaluations} network evaluation(s) each, seed {seed}")
+    if made.images <= COUNTED:
+        counts = made.cohort.counts()
+        known = counts[counts["level"] != "missing"]
+        typer.echo(known.to_string(index=False) if len(known) else "no factor was given")
+    for line in made.caveats():
+        typer.echo(line)
+    typer.echo(f"\nCohort:  {made.folder}  (synthkit.load reads it)\nRoot:    {made.root}")
+    if sheet is not None:
+        typer.echo(f"Sheet:   {_sheet(made.first(SHOWN), sheet)}")
 
 
-def _read(path: Path) -> "pd.DataFrame":
-    """The table of requests in a file."""
-    import pandas as pd
-
-    from synthkit.errors import DataError
-
-    try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a table of requests ({error}); give a CSV, TSV or Parquet file") from error
-
-
-def _csv(path: Path) -> "pd.DataFrame":
-    """Ids as they are written, since they key the noise; only an empty cell leaves a factor open."""
-    import pandas as pd
-
-    ids = {name: str for name in ("image_id", "patient_id")}
-    return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=ids, keep_default_na=False, na_values=[""])
-
-
-def _requests(schema: "Schema", count: int, given: list[str]) -> "pd.DataFrame":
-    """`count` rows for every combination of the given values."""
+def _requests(schema: "Schema", given: list[str]) -> "pd.DataFrame":
+    """One row for every combination of the given values, or one that leaves all open."""
     import pandas as pd
 
     from synthkit.errors import SchemaError
@@ -76,9 +68,7 @@ def _requests(schema: "Schema", count: int, given: list[str]) -> "pd.DataFrame":
             raise SchemaError(f"--given {text!r}: give each factor once as factor=value, or factor=value,value")
         schema[name]
         values[name] = listed.split(",")
-    if count < 1:
-        raise SchemaError(f"--count {count}: ask for one image or more")
-    return schema.grid(each=count, **values) if values else pd.DataFrame(index=range(count))
+    return schema.grid(**values) if values else pd.DataFrame(index=range(1))
 
 
 def _sheet(fake: "Cohort", path: Path) -> Path:
@@ -86,7 +76,7 @@ def _sheet(fake: "Cohort", path: Path) -> Path:
     from synthkit.core.figures import plane, png, sheet
     from synthkit.core.files import write_atomically
 
-    pictures = [plane(fake.images[i]) for i in range(min(SHOWN, len(fake)))]
+    pictures = [plane(fake.images[i]) for i in range(len(fake))]
     scale = max(1, 128 // fake.space.size[-1])
     said = {"Description": f"synthetic images made by synthkit: {fake.provenance.source}"}
     write_atomically(path, png(sheet(pictures, columns=min(COLUMNS, len(pictures))), scale=scale, text=said))

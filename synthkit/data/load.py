@@ -9,6 +9,7 @@ from synthkit.core.schema import Category, Quantity, Schema
 from synthkit.data.catalog import entry_names, load_entry, suggest
 from synthkit.data.folder import load_folder
 from synthkit.data.options import Options
+from synthkit.data.remote import fetched, is_remote
 from synthkit.errors import DataError
 
 
@@ -28,7 +29,8 @@ def load(
 
     Args:
         source: a name of the catalog ("chest-phantom"), a folder of DICOM, NIfTI, image or array files, one such file,
-            or a saved cohort. Write "./name" for a folder called like a catalog entry.
+            or a saved cohort, here or behind an address such as "s3://bucket/folder" (a copy is kept in the cache).
+            Write "./name" for a folder called like a catalog entry.
         table: a CSV, TSV or Parquet file (its name, where it lies in the folder) or a DataFrame, one row per image. Left
             out, the folder's only table is used; for DICOM it must be named.
         join: its column that names the images: path, file name, stem, array row, or what the DICOM header calls SOP
@@ -50,6 +52,8 @@ def load(
     options = Options(table, join, patient, factors, size, spacing_mm, window, strict)
     if isinstance(source, str) and source in entry_names():
         return load_entry(source, options=options)
+    if is_remote(source):
+        source = fetched(source)
     path = Path(source).expanduser()
     if not path.exists():
         raise DataError(f"{str(source)!r} is neither a file or folder nor a name of the catalog; {suggest(str(source))}")

@@ -201,14 +201,14 @@ class Generator:
         """
         from synthkit.generators.drawing import drawn, drawn_apart
 
-        self._require_request(table, seed)
+        self.require_request(table, seed)
         keys = table["image_id"].astype(str).tolist() if "image_id" in table else [str(i) for i in range(len(table))]
         wanted = self.schema.check(table.reset_index(drop=True))
         if reject_copies_of is None:
             return drawn(self, keys, wanted, seed)
         return drawn_apart(self, keys, wanted, seed, train=reject_copies_of)
 
-    def _require_request(self, table: pd.DataFrame, seed: int) -> None:
+    def require_request(self, table: pd.DataFrame, seed: int) -> None:
         """Refuse what would draw something else than was meant."""
         if not isinstance(table, pd.DataFrame) or not len(table):
             raise SchemaError("the requests must be a DataFrame with one row per image; build one with schema.grid(...)")
