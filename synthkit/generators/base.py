@@ -12,6 +12,7 @@ from synthkit.core.cohort import Cohort, require_disjoint
 from synthkit.core.imports import class_at, path_of
 from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.missing import require_whole
+from synthkit.core.notice import FIT, told
 from synthkit.core.provenance import canonical, digest
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
@@ -103,8 +104,6 @@ class Recipe(ABC):
             FitError: too few images, no room in memory, a run folder of other settings, a `start` that does not fit.
             LeakageError: a patient in both train and valid, or valid patients whom `start` learnt from.
         """
-        import torch
-
         from synthkit.generators.fitted import fitted
         from synthkit.generators.generator import Generator
         from synthkit.generators.stages import run_stages
@@ -126,16 +125,23 @@ class Recipe(ABC):
         weights = balance_weights(train, balance) if balance else None
         chooser = PoissonPatients(train.table["patient_id"].to_numpy(), private.rate) if private else None
         data = TrainingData(train, self.codes(train), batch_size=self.batch_size, seed=seed, weights=weights, chooser=chooser)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            network = self.network(train.schema, train.space)
-            if start is not None:
-                start.give_weights(network, train)
-            stages = self.stages(network, train.schema, train.space)
+        network, stages = self.untrained(train.schema, train.space, seed=seed, start=start)
         plan = Plan(chosen, seed=seed, batch_size=self.batch_size, learning_rate=self.learning_rate, run=Path(run) if run else None,
                     identity=identity, devices=devices, title=f"{type(self).__name__} on {train.provenance.source}", private=private)  # fmt: skip
         outcome = run_stages(stages, data, plan)
-        return fitted(self, network, train, valid=valid, start=start, outcome=outcome, identity=identity, private=private)
+        made = fitted(self, network, train, valid=valid, start=start, outcome=outcome, identity=identity, private=private)
+        return told(FIT, made, train=train)
+
+    def untrained(self, schema: Schema, space: Space, *, seed: int, start: "Generator | None" = None) -> "tuple[Network, tuple[Stage, ...]]":
+        """The network with its first weights, those of `start` where one is given, and how it is to be trained."""
+        import torch
+
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = self.network(schema, space)
+            if start is not None:
+                start.give_weights(network, schema, space)
+            return network, self.stages(network, schema, space)
 
     def counted(self, train: Cohort, budget: Steps | Minutes, balance: str | None, start: "Generator | None") -> Private:
         """The training under this recipe's bound; FitError where the bound would not hold."""

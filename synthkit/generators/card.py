@@ -32,7 +32,7 @@ class Card:
         return Card(**{**data, "measured": tuple(data["measured"]), "limits": tuple(data["limits"])})
 
     def _repr_html_(self) -> str:
-        rows = [(k, v) for part in (self.trained_on, self.training) for k, v in part.items() if k not in ("losses", "provenance", "before")]
+        rows = [(k, v) for part in (self.trained_on, self.training) for k, v in part.items() if k not in ("losses", "provenance", "before", "rounds")]
         rows += [("made by", self.command)] if self.command else []
         cells = "".join(f"<tr><th style='text-align:left'>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in rows)
         limits = "".join(f"<li>{escape(line)}</li>" for line in self.limits)

@@ -44,7 +44,7 @@ def fitted(
     patients = frozenset(map(patient_digest, train.table["patient_id"].unique()))
     if start is not None:
         training["started from"] = {"generator": start.card.name, "weights": identity["start"]}
-        trained_on["before"] = _distinct([start.card.trained_on, *start.card.trained_on.get("before", [])], but=trained_on["digest"])
+        trained_on["before"] = distinct([start.card.trained_on, *start.card.trained_on.get("before", [])], but=trained_on["digest"])
         name, patients = f"{start.card.name}, then {name}", patients | start.patients
     card = Card(name, trained_on, training, command=_call(recipe, identity))
     if private is not None:
@@ -58,7 +58,7 @@ def _call(recipe: Recipe, identity: dict[str, Any]) -> str:
     return f"sk.{recipe!r}.fit(train, budget=sk.{identity['budget']}, seed={identity['seed']}{balance}{', start=start' if 'start' in identity else ''})"
 
 
-def _distinct(records: list[dict[str, Any]], *, but: str) -> list[dict[str, Any]]:
+def distinct(records: list[dict[str, Any]], *, but: str) -> list[dict[str, Any]]:
     """What was learnt from before, each data set once and without the history that the list itself tells."""
     found = {record["digest"]: {name: value for name, value in record.items() if name != "before"} for record in records}
     return [record for data, record in found.items() if data != but]

@@ -67,14 +67,14 @@ class Generator:
         recipe = replace(self.recipe, learning_rate=self.recipe.learning_rate / 4 if learning_rate is None else learning_rate)
         return recipe.fit(train, budget=budget, seed=seed, run=run, balance=balance, start=self)
 
-    def give_weights(self, network: Network, train: Cohort) -> None:
-        """Copy the weights into an untrained network that is to learn from `train`; FitError if it is of another make."""
-        if self.schema != train.schema:
-            ours, theirs = {repr(f) for f in self.schema.factors}, {repr(f) for f in train.schema.factors}
+    def give_weights(self, network: Network, schema: Schema, space: Space) -> None:
+        """Copy the weights into an untrained network for such factors and images; FitError if it is of another make."""
+        if self.schema != schema:
+            ours, theirs = {repr(f) for f in self.schema.factors}, {repr(f) for f in schema.factors}
             apart = ", ".join(sorted(ours ^ theirs)) or "their order"
             raise FitError(f"the generator to start from knows other factors than the cohort has ({apart}); load the cohort with the generator's schema")
-        if not self.space.matches(train.space):
-            raise FitError(f"the generator to start from makes other images than the cohort has: {self.space.difference(train.space)}")
+        if not self.space.matches(space):
+            raise FitError(f"the generator to start from makes other images than the cohort has: {self.space.difference(space)}")
         try:
             network.load_state_dict(self.trained.state_dict())
         except RuntimeError as error:

@@ -40,7 +40,7 @@ class Loop(pl.LightningModule):
         return step / budget.count if isinstance(budget, Steps) else self.seconds / (60 * budget.count)
 
     def train_dataloader(self) -> DataLoader:
-        last = self.plan.budget.count if isinstance(self.plan.budget, Steps) else ENDLESS
+        last = self.plan.stop or (self.plan.budget.count if isinstance(self.plan.budget, Steps) else ENDLESS)
         # A generator of its own: the loader would draw from torch's global one.
         return DataLoader(range(self.start.step, last), batch_size=None, generator=torch.Generator())
 

@@ -29,6 +29,7 @@ class Plan:
         title: of the progress bar; empty for no bar.
         watch: early stopping; not together with `run`, since its best weights are held in memory.
         private: gradients are clipped patient by patient and noise is added.
+        stop: step at which to pause; the learning rate still follows the whole budget.
     """
 
     budget: Steps | Minutes
@@ -45,6 +46,7 @@ class Plan:
     title: str = ""
     watch: Watch | None = None
     private: Private | None = None
+    stop: int | None = None
 
 
 @dataclass(frozen=True)

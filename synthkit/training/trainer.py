@@ -78,12 +78,21 @@ def train(network: Trainable, data: TrainingData, plan: Plan) -> Outcome:
     return Outcome(state.part("average"), state.step, state.step * plan.batch_size, state.seconds, state.losses, used)
 
 
+def go_on(network: Trainable, data: TrainingData, plan: Plan, start: State) -> State:
+    """The steps from where `start` stands to `plan.stop`, as a part of a longer run; the network is left with its own weights, not the averaged ones."""
+    used = trained_in(network, data, plan.device)
+    with tempfile.TemporaryDirectory() as scratch:
+        _run(network, data, plan, start, Path(scratch), precision=used)
+        return load_state(Path(scratch), plan.identity)
+
+
 def _run(network: Trainable, data: TrainingData, plan: Plan, start: State, folder: Path, *, precision: str) -> None:
     _quiet()
     network.train()
     if plan.devices == 1:
         # With several devices this process only starts the others; a CUDA context here would forbid to fork them.
         network.to(accelerator(plan.device))
+    if plan.devices == 1 and not (plan.stop and start.step):  # a part of a longer run was measured at its beginning
         require_room(network, *data.take(data.rows(0)[:2], torch.device(accelerator(plan.device))), batch_size=plan.batch_size)
     # Opacus (1.6) reads gradients of single images wrong, and says nothing, where channels lie last.
     layout = torch.channels_last if data.dims == 2 else torch.channels_last_3d
