@@ -9,7 +9,7 @@ DEFAULT_RULES = (
     PassRule(section="coverage", measure="Recall", at_least=0.7, claim="Real images lie where synthetic ones do"),
     PassRule(section="coverage", measure="Coverage", at_least=0.7, claim="Neighbourhoods of real images hold synthetic ones"),
     PassRule(section="constraint", measure="images failing", group="any rule", at_most=0.1, claim="Few images break a rule of anatomy or physics"),
-    PassRule(section="completeness", measure="values stated", at_least=0.95, claim="Factors are stated wherever they apply"),
+    PassRule(section="completeness", measure="values stated", at_least=0.95, judged_by=VALUE, claim="Factors are stated wherever they apply"),
     PassRule(section="completeness", measure="levels that occur", at_least=1, judged_by=VALUE, claim="Every level of every factor occurs"),
     PassRule(section="compliance", measure="images marked as synthetic", at_least=1, judged_by=VALUE, fewest=1, claim="Every image is marked as synthetic"),
     PassRule(section="compliance", measure="licence stated", at_least=1, judged_by=VALUE, fewest=1, claim="The licence is stated"),

@@ -21,12 +21,14 @@ SHOWN = ["claim", "rule", "measured", "n", "result", "reason", "evidence"]
 MORE = """
 .badge{color:#fff;border-radius:4px;padding:.05rem .5rem;font-size:13px;white-space:nowrap}.asks{color:#4a5866;font-style:italic}
 td.blank{min-width:9rem;height:2rem;border:1px solid #9aa7b4}.form td{border:1px solid #9aa7b4}code{font-size:12px;overflow-wrap:anywhere}
-.claims table{font-size:13px}.digest{font-size:12px;color:#4a5866;overflow-wrap:anywhere}td{vertical-align:top;overflow-wrap:anywhere}
+.claims table{font-size:13px}.digest{font-size:12px;color:#4a5866;overflow-wrap:anywhere}td{vertical-align:top}
+.hashes td:last-child{overflow-wrap:anywhere;font-size:12px}
 @page{size:A4;margin:16mm}
 @media print{body{margin:0;max-width:none;font-size:11px}nav{display:none}h2{break-after:avoid;margin-top:1.2rem}h3,h4{break-after:avoid}
 table,.dense table,.claims table{font-size:8.5px;margin:.4rem 0}tr{break-inside:avoid}
 .badge{border:1px solid #333;color:#000!important;background:none!important}
-.plotly-graph-div{zoom:.62}}
+.modebar-container{display:none}.wide{overflow:hidden!important}.plotly-graph-div{zoom:.6}
+.caveats,.caveats li{font-size:9px}.hashes td:last-child,code{font-size:7.5px}.digest{font-size:8px}}
 """
 
 

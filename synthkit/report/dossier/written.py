@@ -27,7 +27,7 @@ def written(key: str, plan: DossierPlan, evidence: Sequence[Evidence], claims: p
     if key == "intended_use":
         return _said("Intended use", plan.intended_use) + _said("Out of scope", plan.out_of_scope or "not stated")
     if key == "fit_for_purpose":
-        return table_html(plan_table(plan), folded=WHOLE) + table_html(rules_table(plan), folded=WHOLE)
+        return _hashes(plan_table(plan)) + table_html(rules_table(plan), folded=WHOLE)
     if key == "generator":
         return "".join(one.item.card._repr_html_() for one in evidence if isinstance(one.item, Generator))
     if key == "generation":
@@ -35,13 +35,17 @@ def written(key: str, plan: DossierPlan, evidence: Sequence[Evidence], claims: p
     if key == "risk":
         return table_html(risk_table(claims), folded=WHOLE)
     if key == "change_control":
-        return table_html(digests(plan, evidence), folded=WHOLE)
+        return _hashes(digests(plan, evidence))
     if key == "traceability":
         return table_html(traceability(status), folded=WHOLE) + list_html([ORIENTATION]) + _by_hand()
     return ""
 
 
 ORIENTATION = "For orientation only: whoever hands this in checks the sections against the texts in force."
+
+
+def _hashes(frame: pd.DataFrame) -> str:
+    return f'<div class="hashes">{table_html(frame, folded=WHOLE)}</div>'
 
 
 def _said(name: str, text: str) -> str:
