@@ -1,6 +1,10 @@
 """Exports: valid by an independent validator, marked as synthetic, and read back to the bit with factors and lineage."""
+import json
+import os
 import shutil
 import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,8 +69,10 @@ def complaints(path: Path) -> list[str]:
     return [line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error") and YOUNGER not in line]
 
 
-@pytest.mark.parametrize(("kind", "modality", "wanted"), [("chest", None, {"CR"}), ("chest", "DX", {"DX"}), ("brain", None, {"MR", "CT"}),
-                                                          ("nodule", None, {"CT"}), ("colours", None, {"OT"}), ("grey", None, {"OT"}), ("edited", None, {"OT"})])  # fmt: skip
+@pytest.mark.parametrize(("kind", "modality", "wanted"), [
+    ("chest", None, {"CR"}), ("chest", "DX", {"DX"}), ("brain", None, {"MR", "CT"}), ("nodule", None, {"CT"}), ("colours", None, {"OT"}),
+    ("grey", None, {"OT"}), ("edited", None, {"OT"}),
+])  # fmt: skip
 def test_an_independent_validator_finds_no_error(tmp_path, need, kind, modality, wanted):
     need(shutil.which("dciodvfy") is not None, "dciodvfy (Debian: dicom3tools)")
     import pydicom
@@ -167,6 +173,61 @@ def test_an_export_that_broke_off_is_seen_and_completed(tmp_path, monkeypatch):
     monkeypatch.undo()
     sk.to_dicom(cohort, tmp_path / "a")
     assert sk.load(tmp_path / "a").version == cohort.version and not [*(tmp_path / "a").rglob("*.part")]
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_full_disk_is_named_and_the_same_call_completes(tmp_path, monkeypatch, form, at):
+    cohort, sync, calls = toys(), os.fsync, []
+
+    def breaks(number: int) -> None:
+        calls.append(number)
+        if len(calls) == at:
+            raise OSError(28, "No space left on device")
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", breaks)
+    with pytest.raises(DataError, match=f"to_{form}: .*No space left on device.*make room"):
+        WRITERS[form](cohort, tmp_path / "a")
+    monkeypatch.undo()
+    assert not [*tmp_path.rglob("*.part")]
+    if at > 1:
+        with pytest.raises(DataError, match="2 of 4 images are not there or not whole"):
+            sk.load(tmp_path / "a")
+    WRITERS[form](cohort, tmp_path / "a")
+    assert sk.load(tmp_path / "a").version == cohort.version
+
+
+PROGRAM = """
+import sys
+import synthkit as sk
+cohort = sk.NodulePhantom(32).cohort(6, seed=5)
+print("begins", flush=True)
+sk.to_dicom(cohort, sys.argv[1] + "/dicom")
+sk.to_fhir(cohort, sys.argv[1] + "/fhir")
+sk.to_croissant(cohort, sys.argv[1] + "/croissant")
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_exports_killed_at_any_moment_are_seen_and_completed(tmp_path):
+    cohort, folder, caught, refused = sk.NodulePhantom(32).cohort(6, seed=5), tmp_path / "out", 0, 0
+    for moment in (0.02, 0.1, 0.25, 0.45):
+        program = subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)], stdout=subprocess.PIPE, text=True)
+        assert program.stdout.readline() == "begins\n"
+        time.sleep(moment)
+        program.kill()
+        caught += "done" not in program.communicate()[0]
+        try:
+            assert sk.load(folder / "dicom").version == cohort.version
+        except DataError as error:
+            refused += "not there or not whole" in str(error)
+        for path in folder.glob("fhir/*.json"):
+            assert json.loads(path.read_text())["resourceType"] == "Bundle"
+    sk.to_dicom(cohort, folder / "dicom"), sk.to_fhir(cohort, folder / "fhir"), sk.to_croissant(cohort, folder / "croissant")
+    assert caught >= 2 and refused and sk.load(folder / "dicom").version == sk.load(folder / "croissant" / "cohort").version == cohort.version
+    assert len([*folder.glob("fhir/*.json")]) == 6
 
 
 def test_foreign_and_missing_files_are_named(tmp_path):

@@ -87,9 +87,12 @@ def read_public(path: Path) -> str:
 
 
 def trust(path: Path) -> str:
-    """Keep another's public key, so that what they sign passes here; answers its fingerprint."""
-    key = read_public(path)
-    write_atomically(config_folder() / TRUSTED / f"{fingerprint(key)}.pub", path.read_bytes())
+    """Keep another's public key, so that what they sign passes here; answers its fingerprint. StoreError where it cannot be kept."""
+    key, folder = read_public(path), config_folder() / TRUSTED
+    try:
+        write_atomically(folder / f"{fingerprint(key)}.pub", path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written ({error.strerror}); make room, or set SYNTHKIT_CONFIG to a folder of your own") from error
     return fingerprint(key)
 
 
