@@ -116,9 +116,9 @@ def _rows(table: pd.DataFrame, way: str, chance: random.Random) -> pd.DataFrame:
         return table.iloc[order]
     column = chance.choice([name for name in table.columns if name != "image_id"])
     value = table[column].iloc[row]
-    table[column] = table[column].astype(object)
-    table.loc[row, column] = value + 1 if isinstance(value, (int, float)) and value == value else 1.0 if value is None or value != value else f"{value}x"
-    return table
+    if pd.api.types.is_bool_dtype(table[column].dtype) or not pd.api.types.is_numeric_dtype(table[column].dtype):
+        return table.assign(**{column: [f"{one}x" if number == row else one if one is None else str(one) for number, one in enumerate(table[column])]})
+    return table.assign(**{column: [(0 if pd.isna(value) else value) + 1 if number == row else one for number, one in enumerate(table[column])]})
 
 
 def _table_file(scene: Scene, *, digests: bool) -> str:
