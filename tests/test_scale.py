@@ -25,6 +25,7 @@ from toys import SCHEMA, SMALL_NET, toy_cohort, toy_table
 import synthkit as sk
 from synthkit.core.merkle import Tree, leaf, root
 from synthkit.core.store import manifest_of
+from synthkit.report.dossier.from_cohorts import rejected
 from synthkit.scale.generation import crew, lease, processes, tables
 from synthkit.scale.generation.here import Here
 from synthkit.scale.generation.requests import Requests
@@ -294,6 +295,7 @@ def test_near_copies_are_rejected_whatever_the_shards(tmp_path, monkeypatch):
     assert record.recipe["steps"][-1]["rejected"] == made[1].rejected and record.recipe["reject_copies_of"]["from"] == "people"
     assert f"{made[1].rejected} draws were near copies of people" in " ".join(made[1].cohort.caveats()) and sk.verify(tmp_path / "1").passed
     assert sk.replay(tmp_path / "1", n=30, generators=[mimic]).verdict == "EXACT"
+    assert rejected(record) == f"{made[1].rejected} near copies of people" == rejected(by_sample.provenance)
     with pytest.raises(sk.StoreError, match="holds a cohort that another"):
         sk.generate(mimic, want, out=tmp_path / "1", seed=3)
 

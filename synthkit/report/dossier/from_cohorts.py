@@ -51,7 +51,9 @@ def _family(maker: Provenance) -> str:
 def rejected(record: Provenance) -> str:
     """Images that were left out after they were drawn, in words."""
     apart: Mapping[str, Any] = record.recipe.get("reject_copies_of") or {}
-    said = [f"{apart['rejected']} near copies of {apart['from']}"] if "rejected" in apart else []
+    # Where images were drawn by many, the number stands beside their common record.
+    counted = next((step for step in record.recipe.get("steps", ()) if "rejected" in step), apart)
+    said = [f"{counted['rejected']} near copies of {apart['from']}"] if "rejected" in counted else []
     checks = [step for step in record.recipe.get("steps", ()) if "check" in step]
     said += [f"{step['dropped']} of {step['images']} by quality control" for step in checks]
     return "; ".join(said) or "none recorded"

@@ -35,7 +35,7 @@ class Cluster(Crew):
 
         Raises:
             MissingExtraError: Ray is not installed.
-            AbilityError: devices that the cluster does not have, since actors would wait for them for ever.
+            AbilityError: devices that the cluster does not have free, since actors would wait for them for ever.
         """
         require_kind("device", device, str, '"auto", "cpu" or "cuda"')
         if device not in ("auto", "cpu", "cuda"):
@@ -44,7 +44,7 @@ class Cluster(Crew):
         started = not ray.is_initialized()
         if started:
             _start(ray, cpus=max((workers or 1) * threads, os.cpu_count() or 1), gpus=sum(one != "cpu" for one in devices_of("auto")))
-        have = ray.cluster_resources()
+        have = ray.available_resources()
         gpus, cpus = int(have.get("GPU", 0)), int(have.get("CPU", 0))
         kind = "cuda" if device == "cuda" or (device == "auto" and gpus) else "cpu"
         room = gpus if kind == "cuda" else cpus // threads
@@ -52,7 +52,7 @@ class Cluster(Crew):
         if not 1 <= size <= room:
             if started:
                 ray.shutdown()
-            raise AbilityError(f"{size} worker(s) on {kind} of {threads} thread(s) each: the cluster has {cpus} CPUs and {gpus} GPUs, room for {room}; "
+            raise AbilityError(f"{size} worker(s) on {kind} of {threads} thread(s) each: {cpus} CPUs and {gpus} GPUs of the cluster are free, room for {room}; "
                                "give fewer workers or threads")  # fmt: skip
         return Cluster(kind, size, threads, started)
 
@@ -92,10 +92,10 @@ class Team:
             busy.remove(asked)
             try:
                 found = self.ray.get(ready)
-            except self.ray.exceptions.RayActorError as error:
+            except self.ray.exceptions.RayError as error:
                 self.deaths[asked.number] = self.deaths.get(asked.number, 0) + 1
                 if self.deaths[asked.number] >= TRIES:
-                    yield given_up(self.cluster.kind, asked.number, str(error).strip().splitlines()[0]), {}
+                    yield given_up(self.cluster.kind, asked.number, _said(self.ray, error)), {}
                     return
                 todo.append(asked.number)
                 busy.add(self._ask(self._hire(), todo))
@@ -150,6 +150,12 @@ class Seat:
             return {"drawn": drawn.to_json()}, files
         except (SynthkitError, OSError, MemoryError) as error:
             return told_of(error), {}
+
+
+def _said(ray: Any, error: Exception) -> str:
+    """The line that tells most: of an error in the code its last one, of a death the first."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1 if isinstance(error, ray.exceptions.RayTaskError) else 0]
 
 
 def _bundle(work: Path) -> dict[str, bytes]:

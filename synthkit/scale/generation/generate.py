@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import torch
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.environment import environment
@@ -164,7 +165,7 @@ def _explained(place: Place) -> Iterator[None]:
         yield
     except (StoreError, AbilityError):
         raise
-    except MemoryError as error:
+    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
         raise AbilityError("a worker ran out of memory; what is finished is kept: give fewer workers or a smaller shard_size, and make the same call "
                            "again") from error  # fmt: skip
     except OSError as error:

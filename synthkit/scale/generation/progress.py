@@ -10,7 +10,8 @@ class Progress:
     """A bar over images; those that were there before do not count into the speed."""
 
     def __init__(self, total: int, *, there: int, rejected: int):
-        self.bar = tqdm(total=total, initial=there, desc="generate", unit="image", mininterval=0.5 if sys.stderr.isatty() else SELDOM)
+        watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+        self.bar = tqdm(total=total, initial=there, desc="generate", unit="image", mininterval=0.5 if watched else SELDOM)
         self._tell(rejected)
 
     def add(self, images: int, *, rejected: int) -> None:
