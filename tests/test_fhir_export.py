@@ -93,6 +93,18 @@ def test_the_study_is_that_of_the_dicom_files(tmp_path):
     assert not (tmp_path / "DX").exists()
 
 
+def test_a_record_and_its_files_find_each_other(films, tmp_path):
+    sk.to_dicom(films, tmp_path / "dicom")
+    to_fhir(films, tmp_path / "fhir")
+    joined = sk.load_fhir(tmp_path / "fhir").images(tmp_path / "dicom")
+    assert len(joined) == len(films) and joined.provenance.kind == "synthetic"
+    key = {pixels.tobytes(): row for row, pixels in enumerate(films.images.raw())}
+    rows = [key[pixels.tobytes()] for pixels in joined.images.raw()]
+    assert sorted(rows) == [*range(len(films))]
+    for name in ("sex", "effusion"):
+        assert joined.table[name].tolist() == films.table[name].iloc[rows].tolist()
+
+
 def test_a_report_says_what_was_asked_for_and_that_nobody_read_it(films, tmp_path):
     for kinds, (_, row) in zip(bundles(to_fhir(films, tmp_path)), films.table.iterrows()):
         (report,), (study,) = kinds["DiagnosticReport"], kinds["ImagingStudy"]

@@ -37,6 +37,16 @@ CALLS = {
     "swapped arguments": (lambda: sk.counterfactual(DATA, GEN, {"lesion": "absent"}), "generator: got a Cohort; give a fitted generator"),
     "a learning rate": (lambda: GEN.fine_tune(DATA, learning_rate=-1), "learning_rate=-1: give a number between 0 and 1"),
     "the name of a metric": (lambda: sk.evaluate(real=DATA, fake=DATA, train=SAME["valid"], metrics="KID"), "metrics: 'KID' is no metric"),
+    "a cohort to verify": (lambda: sk.verify(DATA), "folder: got a Cohort; give the folder of a saved cohort"),
+    "a number to replay": (lambda: sk.replay(3), "cohort: got 3; give a cohort, or the folder"),
+    "a folder of originals": (lambda: sk.replay(GEN.sample(DATA.table[:1], seed=0), sources="originals"), "sources: got 'originals'; give the cohort"),
+    "a generator beside a list": (lambda: sk.replay(GEN.sample(DATA.table[:1], seed=0), generators=GEN), "generators: got a Generator; give a list"),
+    "a recipe to replay with": (lambda: sk.replay(GEN.sample(DATA.table[:1], seed=0), generators=[sk.VAE()]), "generators: got a VAE; give a list"),
+    "a row to trace": (lambda: sk.trace(3), "image: got 3; give an exported file, or the image_id"),
+    "a table to compare": (lambda: sk.diff(DATA, DATA.table), "after: got a DataFrame; give a cohort"),
+    "a list of cohorts to export": (lambda: sk.to_fhir([DATA], "out"), "cohort: got a list; give a synthetic cohort"),
+    "a number for a folder": (lambda: sk.to_dicom(GEN.sample(DATA.table[:1], seed=0), 3), "folder: got 3; give a folder"),
+    "a cohort for a model": (lambda: sk.model_card(DATA), "generator: got a Cohort; give a fitted generator"),
     "another case": (lambda: GEN.sample(DATA.table[["sex"]].rename(columns={"sex": "Sex"}), seed=0), "unknown factor 'Sex'; did you mean 'sex'"),
 }
 

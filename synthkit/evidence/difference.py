@@ -12,7 +12,7 @@ from synthkit.core.lineage import canonical_json
 from synthkit.core.provenance import pixel_digest
 from synthkit.core.result import Tabled
 from synthkit.core.schema import Category
-from synthkit.core.store import load
+from synthkit.evidence.given import cohort_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -37,7 +37,7 @@ class Difference(Tabled):
 
 def diff(before: str | Path | Cohort, after: str | Path | Cohort) -> Difference:
     """What changed from one cohort to another, image by image; images are matched by `image_id`."""
-    old, new = (one if isinstance(one, Cohort) else load(Path(one)) for one in (before, after))
+    old, new = cohort_of("before", before), cohort_of("after", after)
     rows = pd.DataFrame([*_rows(old, new)], columns=[*COLUMNS])
     title = f"{old.version} ({len(old)} images) to {new.version} ({len(new)} images)" + (": no difference" if rows.empty else "")
     return Difference(title, rows)

@@ -9,12 +9,12 @@ import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.environment import environment
-from synthkit.core.kinds import require_number
+from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.provenance import Provenance, pixel_digest
 from synthkit.core.randomness import permutation
 from synthkit.core.result import Tabled
-from synthkit.core.store import load
 from synthkit.errors import AbilityError, DataError, SynthkitError
+from synthkit.evidence.given import cohort_of
 from synthkit.evidence.making import remade
 from synthkit.generators.generator import Generator
 
@@ -64,11 +64,13 @@ def replay(
         AbilityError: not one image could be replayed, and why.
     """
     require_number("n", n, "a whole number of 1 or more", whole=True)
-    saved = cohort if isinstance(cohort, Cohort) else load(Path(cohort))
+    saved = cohort_of("cohort", cohort)
     if not len(saved) or n < 1:
         raise DataError(f"n={n} of {len(saved)} images: there is nothing to replay")
     if all(maker.kind == "real" for maker in saved.makers().values()):
         raise DataError(f"{saved.provenance.source} is real: its images were taken, not made, and nothing can make them again")
+    require_kind("sources", sources, (Cohort, type(None)), "the cohort with the originals")
+    require_kind("generators", generators, (list, tuple), "a list of fitted generators or their folders")
     chosen = saved[np.sort(permutation(len(saved), seed=seed, identity="replay", stream="replay")[:n])]
     known, rows, keys = [_opened(one) for one in generators], [], np.array(chosen.made_by())
     for key, maker in chosen.makers().items():
@@ -82,6 +84,7 @@ def replay(
 
 
 def _opened(given: Generator | str | Path) -> Generator:
+    require_kind("generators", given, (Generator, str, Path), "a list of fitted generators or their folders")
     return given if isinstance(given, Generator) else Generator.load(given)
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.kinds import require_kind
 from synthkit.core.lineage import manifest_root, read_record, record_digest, records
 from synthkit.core.result import Tabled
-from synthkit.core.store import is_saved, load
+from synthkit.core.store import is_saved
 from synthkit.errors import DataError
 from synthkit.evidence.exported import exported_record
+from synthkit.evidence.given import cohort_of
 from synthkit.generators.base import cohort_digest
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def trace(image: str | Path, *, cohort: str | Path | Cohort | None = None, train
     Raises:
         DataError: no such image, a file without a record, or a train cohort that cannot be compared.
     """
+    require_kind("image", image, (str, Path), "an exported file, or the image_id of a cohort")
     if cohort is None:
         record, pixels = exported_record(Path(image))
     else:
@@ -72,7 +75,7 @@ def trace(image: str | Path, *, cohort: str | Path | Cohort | None = None, train
 
 
 def _of_cohort(name: str, given: str | Path | Cohort) -> tuple[bytes, str | None]:
-    found = given if isinstance(given, Cohort) else load(Path(given))
+    found = cohort_of("cohort", given)
     rows = np.flatnonzero(found.table["image_id"] == name)
     if not len(rows):
         raise DataError(f"{found.provenance.source} has no image {name!r}; its first is {next(iter(found.table['image_id']), 'none')!r}")
@@ -105,7 +108,7 @@ def _learnt(told: dict[str, Any], train: str | Path | Cohort) -> bool:
     """Whether a cohort is, image by image, the training manifest that the record names."""
     if not isinstance(train, Cohort) and not is_saved(Path(train)):
         raise DataError(f"train={str(train)!r} is no saved cohort; give the one that the generator was fitted on, or its folder")
-    found = train if isinstance(train, Cohort) else load(Path(train))
+    found = cohort_of("train", train)
     named = {value for parent in told["parents"] for name, value in parent["digests"].items() if name in ("root", "data")}
     if not named:
         raise DataError("the record names no training data by digest, so that none can be compared with it")

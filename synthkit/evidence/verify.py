@@ -10,6 +10,7 @@ import pandas as pd
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.files import checked, sealed
+from synthkit.core.kinds import require_kind
 from synthkit.core.lineage import read_record, records
 from synthkit.core.merkle import leaf, root
 from synthkit.core.pixels import Pixels
@@ -54,7 +55,9 @@ def verify(folder: str | Path, *, key: str | Path | None = None) -> Verification
     Raises:
         StoreError: no saved cohort there, or no public key in the file.
     """
-    place = Path(folder)
+    require_kind("folder", folder, (str, Path), "the folder of a saved cohort")
+    require_kind("key", key, (str, Path, type(None)), "the file of a public key")
+    place = Path(folder).expanduser()
     if not place.is_dir():
         raise StoreError(f"{place} is no folder; give that of a saved cohort")
     if not is_saved(place) and not any(place.glob("*.parquet")):

@@ -49,6 +49,15 @@ class Leaving:
                 "flat": space.dims == 2, "row": self.row}  # fmt: skip
 
 
+def destination(folder: str | Path) -> Path:
+    """The folder to write into; DataError for what is no path, or a file."""
+    require_kind("folder", folder, (str, Path), "a folder, made if absent")
+    place = Path(folder).expanduser()
+    if place.exists() and not place.is_dir():
+        raise DataError(f"folder: {str(place)!r} is a file; give a folder")
+    return place
+
+
 def require_synthetic(cohort: Cohort, verb: str) -> None:
     """Raise AbilityError for a cohort with real images, which no mark could make synthetic; DataError for an empty one."""
     require_kind("cohort", cohort, Cohort, "a synthetic cohort, as gen.sample(...) answers")
@@ -61,8 +70,6 @@ def require_synthetic(cohort: Cohort, verb: str) -> None:
 
 def begin(cohort: Cohort, place: Path, verb: str) -> None:
     """Write what belongs to all files first: by it an export is known again, and one that broke off is seen."""
-    if place.exists() and not place.is_dir():
-        raise DataError(f"{verb}: {str(place)!r} is a file; give a folder")
     side = {"synthkit export": cohort.version, "images": len(cohort), "columns": list(cohort.table.columns), "space": cohort.space.to_json(),
             "schema": cohort.schema.to_json(), "provenance": cohort.provenance.to_json(), "notes": list(cohort.notes)}  # fmt: skip
     before = sidecar(place)

@@ -14,7 +14,7 @@ from synthkit.core.lineage import plain
 from synthkit.core.schema import Category, Factor
 from synthkit.core.store import MANIFEST, is_saved, load, manifest_of, shard_files
 from synthkit.errors import DataError, StoreError
-from synthkit.export.begin import unwritten
+from synthkit.export.begin import destination, unwritten
 from synthkit.export.croissant_context import CONTEXT
 from synthkit.export.croissant_records import PLACE, pictures_of, write_records
 from synthkit.export.responsible import NOT_STATED, responsible
@@ -28,8 +28,8 @@ KINDS = {"pixels": "stored integers (N, C, [D,] H, W)", "table": "the clinical t
 
 
 def to_croissant(
-    cohort: Cohort | str | Path, folder: str | Path, *, name: str | None = None, biases: Sequence[str] = (), limitations: Sequence[str] = (),
-    more: Mapping[str, Any] | None = None,
+    cohort: Cohort | str | Path, folder: str | Path, *, name: str | None = None, biases: str | Sequence[str] = (),
+    limitations: str | Sequence[str] = (), more: Mapping[str, Any] | None = None,
 ) -> Path:  # fmt: skip
     """Describe a cohort in Croissant 1.1 with its responsible-AI properties; `mlcroissant` validates it and reads its rows.
 
@@ -52,7 +52,7 @@ def to_croissant(
         sk.to_croissant(fake, "out/croissant", more={"rai:dataUseCases": ["Teaching"]})
     """
     require_kind("cohort", cohort, (Cohort, str, Path), "a cohort, or the folder of a saved one")
-    place = Path(folder).expanduser()
+    place = destination(folder)
     found, saved = (cohort, place / SAVED) if isinstance(cohort, Cohort) else _lying(Path(cohort).expanduser(), place)
     if not len(found):
         raise DataError("to_croissant: the cohort is empty; give one image or more")
@@ -85,8 +85,6 @@ def _lying(saved: Path, place: Path) -> tuple[Cohort, Path]:
 
 def _require_own(cohort: Cohort, place: Path) -> None:
     """Refuse a folder with anything but an earlier, or broken off, description of the same cohort."""
-    if place.exists() and not place.is_dir():
-        raise DataError(f"to_croissant: {str(place)!r} is a file; give a folder")
     there = [path.name for path in place.iterdir() if not path.name.startswith(".")] if place.is_dir() else []
     others = sorted({*there} - {DESCRIPTION, RECORDS, SAVED})
     if others:
@@ -95,7 +93,7 @@ def _require_own(cohort: Cohort, place: Path) -> None:
         raise DataError(f"to_croissant: {str(place)!r} holds another cohort; give a new or empty folder")
 
 
-def _properties(cohort: Cohort, name: str | None, biases: Sequence[str], limitations: Sequence[str], more: Mapping[str, Any]) -> dict[str, Any]:
+def _properties(cohort: Cohort, name: str | None, biases: str | Sequence[str], limitations: str | Sequence[str], more: Mapping[str, Any]) -> dict[str, Any]:
     """All but files and rows."""
     kind, source = cohort.provenance.kind, cohort.provenance.source
     patients = cohort.table["patient_id"].nunique()

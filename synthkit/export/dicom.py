@@ -12,7 +12,7 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.files import write_atomically
 from synthkit.core.provenance import code_version
 from synthkit.data.own_export import CREATOR, GROUP
-from synthkit.export.begin import Leaving, begin, leaving, require_synthetic, unwritten
+from synthkit.export.begin import Leaving, begin, destination, leaving, require_synthetic, unwritten
 from synthkit.export.dicom_modules import add_modality, code
 from synthkit.export.series import Series, series_of
 from synthkit.export.uids import study_uid, uid
@@ -42,7 +42,7 @@ def to_dicom(cohort: Cohort, folder: str | Path, *, modality: str | None = None)
         sk.to_dicom(gen.sample(want, seed=1), "out/dicom")
     """
     require_synthetic(cohort, "to_dicom")
-    place, series = Path(folder).expanduser(), series_of(cohort, modality)
+    place, series = destination(folder), series_of(cohort, modality)
     begin(cohort, place, "to_dicom")
     written: list[Path] = []
     try:

@@ -11,8 +11,7 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.files import write_atomically
 from synthkit.core.lineage import read_record, record_digest, records
 from synthkit.data.fhir_codes import Codes, fhir_codes
-from synthkit.errors import DataError
-from synthkit.export.begin import require_synthetic, unwritten
+from synthkit.export.begin import destination, require_synthetic, unwritten
 from synthkit.export.fhir_findings import findings
 from synthkit.export.fhir_lineage import device, provenance
 from synthkit.export.fhir_resource import DAY, META, Resource, identity, reference, resource
@@ -42,9 +41,7 @@ def to_fhir(cohort: Cohort, folder: str | Path, *, codes: pd.DataFrame | None = 
         sk.to_fhir(gen.sample(patients), "fhir")
     """
     require_synthetic(cohort, "to_fhir")
-    place, series = Path(folder).expanduser(), series_of(cohort, modality)
-    if place.is_file():
-        raise DataError(f"to_fhir: {str(place)!r} is a file; give a folder")
+    place, series = destination(folder), series_of(cohort, modality)
     known, told, written = Codes(fhir_codes() if codes is None else codes), [*records(cohort)], []
     for name, rows in cohort.table.groupby("patient_id", sort=False):
         entries = [{"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in _patient_record(str(name), rows, cohort, told, series, known)]

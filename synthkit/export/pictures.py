@@ -11,7 +11,7 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.files import write_atomically
 from synthkit.data.own_export import RECORD, ROW
 from synthkit.errors import DataError
-from synthkit.export.begin import Leaving, begin, leaving, require_synthetic, unwritten
+from synthkit.export.begin import Leaving, begin, destination, leaving, require_synthetic, unwritten
 
 
 def to_nifti(cohort: Cohort, folder: str | Path) -> list[Path]:
@@ -48,7 +48,7 @@ def to_png(cohort: Cohort, folder: str | Path) -> list[Path]:
 
 def _written(cohort: Cohort, folder: str | Path, verb: str, suffix: str, encode) -> list[Path]:
     require_synthetic(cohort, verb)
-    place = Path(folder).expanduser()
+    place = destination(folder)
     begin(cohort, place, verb)
     channels = cohort.space.channels
     colour = verb == "to_png" and len(channels) == 3 and cohort.space.dtype == np.uint8 and all(c.kind == "colour" for c in channels)

@@ -10,15 +10,20 @@ LIMITS = ("Not a medical device; final validation of anything built with these i
 MADE = {"synthetic", "edited"}
 
 
-def responsible(cohort: Cohort, biases: Sequence[str], limitations: Sequence[str]) -> dict[str, Any]:
+def responsible(cohort: Cohort, biases: str | Sequence[str], limitations: str | Sequence[str]) -> dict[str, Any]:
     """The responsible-AI properties (`rai:`) of Croissant, with what its owner says of biases and limits beside what is counted."""
     kinds = {maker.kind for maker in cohort.makers().values()}
     made = {"rai:dataCollectionType": ["Software Collection"]} if kinds <= MADE else {}
     return {
         "rai:hasSyntheticData": bool(kinds & MADE), "rai:dataCollection": "; ".join(how_made(maker) for maker in cohort.makers().values()), **made,
-        "rai:dataBiases": [*shares(cohort), *biases] or [NOT_STATED], "rai:dataLimitations": [*cohort.caveats(), *LIMITS, *limitations],
+        "rai:dataBiases": [*shares(cohort), *lines(biases)] or [NOT_STATED], "rai:dataLimitations": [*cohort.caveats(), *LIMITS, *lines(limitations)],
         "rai:personalSensitiveInformation": sensitive(cohort, kinds), "rai:dataUseCases": [NOT_STATED],
     }  # fmt: skip
+
+
+def lines(said: str | Sequence[str]) -> list[str]:
+    """One sentence or several, as a list."""
+    return [said] if isinstance(said, str) else [*said]
 
 
 def how_made(maker: Provenance) -> str:

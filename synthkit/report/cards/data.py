@@ -7,12 +7,12 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.kinds import require_kind
 from synthkit.core.provenance import code_version
 from synthkit.core.result import Section
-from synthkit.export.responsible import LIMITS, MADE, how_made, sensitive, shares
+from synthkit.export.responsible import LIMITS, MADE, how_made, lines, sensitive, shares
 from synthkit.report.cards.markdown import MarkdownCard, evaluated, facts, listing, table, text_of
 
 
 def data_card(
-    cohort: Cohort, *, intended: str | Sequence[str] = "", out_of_scope: str | Sequence[str] = "", limitations: Sequence[str] = (),
+    cohort: Cohort, *, intended: str | Sequence[str] = "", out_of_scope: str | Sequence[str] = "", limitations: str | Sequence[str] = (),
     evaluation: Section | Sequence[Section] = (),
 ) -> MarkdownCard:  # fmt: skip
     """A data card in Markdown with a YAML head: what the images are, how they were made, how many of each group, sensitive columns, and their limits.
@@ -39,7 +39,7 @@ def data_card(
         "Intended use": text_of(intended), "Out of scope": text_of(out_of_scope), "Factors": table(cohort.schema.frame()),
         "Counts by factor": table(cohort.counts()), "Sensitive columns": listing([*sensitive(cohort, kinds), *shares(cohort)]),
         "Left out": _left_out(cohort), "Evaluation": "\n\n".join(evaluated(evaluation)) or text_of(""),
-        "Limits": listing([*cohort.caveats(), *LIMITS, *limitations]),
+        "Limits": listing([*cohort.caveats(), *LIMITS, *lines(limitations)]),
     }  # fmt: skip
     return MarkdownCard(head, parts)
 

@@ -7,7 +7,7 @@ import pandas as pd
 from synthkit.core.kinds import require_kind
 from synthkit.core.provenance import code_version
 from synthkit.core.result import Section
-from synthkit.export.responsible import NOT_STATED
+from synthkit.export.responsible import NOT_STATED, lines
 from synthkit.generators.generator import Generator
 from synthkit.report.cards.markdown import MarkdownCard, evaluated, facts, listing, table, text_of
 
@@ -16,7 +16,7 @@ UNBOUND = "none: it was trained without differential privacy, and nothing bounds
 
 
 def model_card(
-    generator: Generator, *, intended: str | Sequence[str] = "", out_of_scope: str | Sequence[str] = "", limitations: Sequence[str] = (),
+    generator: Generator, *, intended: str | Sequence[str] = "", out_of_scope: str | Sequence[str] = "", limitations: str | Sequence[str] = (),
     evaluation: Section | Sequence[Section] = (),
 ) -> MarkdownCard:  # fmt: skip
     """A model card in Markdown with a YAML head: what the generator is, what it learnt from, how it was trained, what was measured, and its limits.
@@ -43,7 +43,7 @@ def model_card(
     parts = {
         "What it is": _what(generator, licence), "Factors": table(generator.schema.frame()), "Intended use": text_of(intended),
         "Out of scope": text_of(out_of_scope), "What it learnt from": table(pd.DataFrame([_data(one) for one in learnt])), "Training": _training(generator),
-        "Evaluation": "\n\n".join([*measured, *evaluated(evaluation)]) or text_of(""), "Limits": listing([*card.limits, *limitations]),
+        "Evaluation": "\n\n".join([*measured, *evaluated(evaluation)]) or text_of(""), "Limits": listing([*card.limits, *lines(limitations)]),
     }  # fmt: skip
     return MarkdownCard(head, parts)
 
