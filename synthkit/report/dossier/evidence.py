@@ -20,6 +20,8 @@ from synthkit.explanation.shapley import Agreement
 from synthkit.explanation.shortcut import Shortcut
 from synthkit.explanation.soundness import Soundness
 from synthkit.generators.generator import Generator
+from synthkit.lifecycle.drift import Drift
+from synthkit.lifecycle.promote import Promotion
 from synthkit.metrics.checks.result import ImageChecks
 from synthkit.metrics.utility import Utility
 from synthkit.report.dossier.chapters import BY_KEY, chapter_key
@@ -39,7 +41,7 @@ HOMES: Mapping[type, tuple[str, ...]] = {
     Scores: ("congruence",), ImageChecks: ("constraint",), Privacy: ("compliance",), Replay: ("consistency", "change_control"),
     Verification: ("change_control",), Trace: ("change_control",), Difference: ("change_control",), Utility: ("utility",), Hybrid: ("utility",),
     Audit: ("bias",), Readings: ("reader_study",), Generator: ("generator", "change_control"), Gallery: ("congruence",), Stress: ("bias",),
-    Completion: ("comprehension",),
+    Completion: ("comprehension",), Promotion: ("change_control",), Drift: ("change_control",),
     **dict.fromkeys((Soundness, ExplanationAudit, Counterfactual, Explanation, Scorecard, Agreement, Shortcut), ("comprehension",)),
 }  # fmt: skip
 PICTURED = (Cohort, Completion, Counterfactual, Explanation, Gallery, ImageChecks, Privacy)
