@@ -8,7 +8,7 @@ from typing import Any
 from synthkit.core.files import write_atomically
 from synthkit.core.kinds import require_kind
 from synthkit.errors import AbilityError, MissingExtraError, SynthkitError
-from synthkit.scale.generation.crew import STAGE, TRIES, Crew, devices_of, stage
+from synthkit.scale.generation.crew import TRIES, Crew, desk, devices_of
 from synthkit.scale.generation.drawn import Drawn
 from synthkit.scale.generation.failures import given_up, raised, told_of
 
@@ -56,9 +56,9 @@ class Cluster(Crew):
                                "give fewer workers or threads")  # fmt: skip
         return Cluster(kind, size, threads, started)
 
-    def draw(self, work: Path, numbers: Sequence[int]) -> Iterator[tuple[Drawn, Path]]:
+    def draw(self, work: Path, stage: Path, numbers: Sequence[int]) -> Iterator[tuple[Drawn, Path]]:
         ray = _ray()
-        folder = stage(work, 0)
+        folder = desk(stage, 0)
         try:
             team = Team(ray, ray.put(_bundle(work)), self)
             for told, files in team.drawn(numbers):
@@ -142,7 +142,7 @@ class Seat:
 
         try:
             self.worker = self.worker or Worker.of(self.work, self.kind)
-            folder = stage(self.work, 0)
+            folder = desk(self.work / "stage", 0)
             drawn = self.worker.draw(number, folder)
             files = {name: (folder / name).read_bytes() for name in drawn.names}
             for name in files:
@@ -160,8 +160,7 @@ def _said(ray: Any, error: Exception) -> str:
 
 def _bundle(work: Path) -> dict[str, bytes]:
     """The files of a job; they travel to every machine once."""
-    paths = [path for path in work.rglob("*") if path.is_file() and path.relative_to(work).parts[0] != STAGE]
-    return {path.relative_to(work).as_posix(): path.read_bytes() for path in paths}
+    return {path.relative_to(work).as_posix(): path.read_bytes() for path in work.rglob("*") if path.is_file()}
 
 
 def _ray() -> Any:

@@ -9,7 +9,6 @@ from synthkit.errors import AbilityError, DataError
 from synthkit.scale.generation.drawn import Drawn
 
 ENGINES = ("local", "ray")
-STAGE = "stage"  # folder under the work folder in which shards are written before they are moved
 TRIES = 3  # deaths over one shard until it is given up
 
 
@@ -25,9 +24,12 @@ class Crew(ABC):
     size: int
 
     @abstractmethod
-    def draw(self, work: Path, numbers: Sequence[int]) -> Iterator[tuple[Drawn, Path]]:
-        """Draw shards of the job in the work folder, in any order; each with the folder that its files lie in.
+    def draw(self, work: Path, stage: Path, numbers: Sequence[int]) -> Iterator[tuple[Drawn, Path]]:
+        """Draw shards of a job, in any order; each with the folder that its files lie in.
 
+        Args:
+            work: folder with the job and all it needs.
+            stage: folder under which shards are written.
         Raises:
             SynthkitError: what stopped a worker, or AbilityError for workers that die three times over one shard.
         """
@@ -83,8 +85,8 @@ def devices_of(device: str) -> list[str]:
     return chosen
 
 
-def stage(work: Path, number: int) -> Path:
+def desk(stage: Path, number: int) -> Path:
     """The folder in which one worker writes."""
-    folder = work / STAGE / str(number)
+    folder = stage / str(number)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -21,7 +21,7 @@ from synthkit.errors import AbilityError, DataError, StoreError
 from synthkit.generators.base import cohort_digest
 from synthkit.generators.drawing import by_heart, rejection_note
 from synthkit.generators.generator import Generator
-from synthkit.scale.generation.crew import STAGE, Crew, crew_for
+from synthkit.scale.generation.crew import Crew, crew_for
 from synthkit.scale.generation.job import Job
 from synthkit.scale.generation.journal import Journal
 from synthkit.scale.generation.place import Place
@@ -55,7 +55,8 @@ def generate(
         shard_size: images per file; left out, up to 1,024 (64 MB at most).
         device: "auto" (all GPUs, else the CPU), "cpu", "cuda", or some of them, "cuda:0,cuda:2".
         threads: of every worker; recorded, since they decide the last bit.
-        reject_copies_of: as for `Generator.sample`; a cohort or its folder.
+        reject_copies_of: as for `Generator.sample`; a cohort or its folder. The workers have a copy of it in the cache of this machine (with Ray on theirs)
+            until all is finished.
     Returns:
         What was made; `.cohort` reads it when it is asked for.
     Raises:
@@ -79,7 +80,7 @@ def generate(
             drawn = 0
             if not _finished(place, job):
                 journal = Journal.opened(place, job, sized=shard_size is not None)
-                _prepare(place.work, journal.job, fitted, refused, Path(folder) / FILE)
+                _prepare(place, journal.job, fitted, refused, Path(folder) / FILE)
                 drawn = _drawn(place, journal, crew)
                 _finish(place, journal, fitted)
             return Generation.of(place.name, place.manifest(), drawn=drawn, seconds=time.monotonic() - began)
@@ -109,17 +110,18 @@ def _finished(place: Place, job: Job) -> bool:
     manifest = place.manifest()
     if manifest is None:
         return False
-    steps = manifest["provenance"]["recipe"].get("steps") or [{}]
-    if steps[-1].get("job") != job.identity:
+    last = (manifest["provenance"]["recipe"].get("steps") or [{}])[-1]
+    if last.get("job") != job.identity or manifest["images"] != job.images - last.get("left_out", 0):
         raise StoreError(f"{place.name} holds a cohort that another generator, table, seed or number of images gave, or that was not made by generate; give "
                          "another folder")  # fmt: skip
     place.clear()
     return True
 
 
-def _prepare(work: Path, job: Job, generator: Generator, refused: Cohort | None, requests: Path) -> None:
+def _prepare(place: Place, job: Job, generator: Generator, refused: Cohort | None, requests: Path) -> None:
     """What the workers need, in one folder."""
-    rmtree(work / STAGE, ignore_errors=True)
+    work = place.work
+    rmtree(place.stage, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
     move(requests, work / FILE)
     generator.save(work / GENERATOR)
@@ -133,7 +135,7 @@ def _drawn(place: Place, journal: Journal, crew: Crew) -> int:
     before, open_shards = journal.requests, journal.open()
     progress = Progress(journal.job.images, there=before, rejected=journal.rejected)
     try:
-        for drawn, folder in crew.draw(place.work, open_shards):
+        for drawn, folder in crew.draw(place.work, place.stage, open_shards):
             place.take(folder, drawn.names)
             journal.enter(drawn)
             progress.add(drawn.requests, rejected=journal.rejected)

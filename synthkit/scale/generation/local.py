@@ -9,14 +9,15 @@ from synthkit.core.cohort import Cohort
 from synthkit.core.files import checked, write_atomically
 from synthkit.core.store import UNFINISHED, Shard, finish, require_place, writing
 from synthkit.errors import StoreError
-from synthkit.scale.generation.place import WORK, Place, page
+from synthkit.scale.generation.place import Place, page
 
 
 class Local(Place):
     """A folder; files appear by renaming, and a lock that the system holds keeps others out for as long as this process lives."""
 
     def __init__(self, folder: Path):
-        self.folder, self.name = folder, str(folder)
+        self.folder = folder.resolve()
+        self.name = str(self.folder)
 
     def require_free(self) -> None:
         require_place(self.folder)
@@ -25,8 +26,8 @@ class Local(Place):
         return writing(self.folder)
 
     @property
-    def work(self) -> Path:
-        return self.folder / UNFINISHED / WORK
+    def stage(self) -> Path:
+        return self.folder / page("stage")
 
     def read(self, name: str) -> bytes | None:
         path = self.folder / name
@@ -56,4 +57,5 @@ class Local(Place):
     def clear(self) -> None:
         # The journal's head goes first: what is left without it is nothing.
         (self.folder / page("job.json")).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
+        for folder in (self.folder / UNFINISHED, self.work):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.files import unsealed
+from synthkit.core.provenance import digest
 from synthkit.core.store import FORMAT, MANIFEST, UNFINISHED, Shard
+from synthkit.data.entry import cache_root
 from synthkit.errors import StoreError
-
-WORK = "work"  # what the workers need and leave, beside the journal
 
 
 class Place(ABC):
@@ -31,9 +31,14 @@ class Place(ABC):
         """Be the only one who writes there; StoreError where another process is."""
 
     @property
-    @abstractmethod
     def work(self) -> Path:
-        """A folder of this machine, kept until the cohort is finished, for what the workers need."""
+        """A folder for what the workers need, kept until the cohort is finished; not beside the images, since refused copies are patients'."""
+        return cache_root() / "generation" / digest(self.name.encode())[:16]
+
+    @property
+    @abstractmethod
+    def stage(self) -> Path:
+        """A folder of this machine under which shards are written before they are moved in."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:

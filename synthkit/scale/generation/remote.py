@@ -11,9 +11,7 @@ from tempfile import TemporaryDirectory
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.files import read_manifest
-from synthkit.core.provenance import digest
 from synthkit.core.store import KINDS, MANIFEST, UNFINISHED, Shard, finish, named
-from synthkit.data.entry import cache_root
 from synthkit.data.remote import filesystem
 from synthkit.errors import StoreError
 from synthkit.scale.generation.lease import lease
@@ -37,8 +35,8 @@ class Remote(Place):
         return lease(self.driver, self.path, self.name)
 
     @property
-    def work(self) -> Path:
-        return cache_root() / "generation" / digest(self.name.encode())[:16]
+    def stage(self) -> Path:
+        return self.work.with_name(f"{self.work.name}-stage")
 
     def read(self, name: str) -> bytes | None:
         self.driver.invalidate_cache()
@@ -78,7 +76,8 @@ class Remote(Place):
     def clear(self) -> None:
         if self.driver.exists(f"{self.path}/{UNFINISHED}"):
             self.driver.rm(f"{self.path}/{UNFINISHED}", recursive=True)
-        shutil.rmtree(self.work, ignore_errors=True)
+        for folder in (self.work, self.stage):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _names(self, folder: str) -> list[str]:
         """What lies in a folder there, by name."""
