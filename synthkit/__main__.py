@@ -1,4 +1,5 @@
-"""The command line: `synthkit quickstart`, `train`, `generate`, `evaluate`, `compare`, `privacy`, `keys`, `verify`, `replay`, `trace`, `lab`, `data`, `doctor`."""
+"""The command line: `synthkit quickstart`, `train`, `generate`, `evaluate`, `compare`, `privacy`, `keys`, `verify`, `replay`, `trace`,
+`serve`, `watch`, `notebook`, `workshop`, `lab`, `data`, `doctor`."""
 from pathlib import Path
 from typing import Annotated
 
@@ -7,13 +8,18 @@ import typer
 from synthkit.commands.compare import compare
 from synthkit.commands.evidence import data_diff, keys, replay, trace, verify
 from synthkit.commands.generate import generate
+from synthkit.commands.lifecycle import serve, watch
+from synthkit.commands.notebook import notebook
 from synthkit.commands.privacy import privacy
 from synthkit.commands.train import train
+from synthkit.commands.workshop import pack, selftest
 from synthkit.errors import SynthkitError
 
 app = typer.Typer(help="Synthetic medical imaging: load, generate, check, edit, explain.", no_args_is_help=True, pretty_exceptions_enable=False)
 data_app = typer.Typer(help="Data sets of the catalog.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+workshop_app = typer.Typer(help="A workshop in a room without a network.", no_args_is_help=True)
+app.add_typer(workshop_app, name="workshop")
 
 
 @app.command()
@@ -38,6 +44,10 @@ app.command()(generate)
 for command in (keys, verify, replay, trace):
     app.command()(command)
 data_app.command("diff")(data_diff)
+for command in (serve, watch, notebook):
+    app.command()(command)
+for command in (pack, selftest):
+    workshop_app.command()(command)
 
 
 @app.command()

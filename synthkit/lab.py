@@ -5,18 +5,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from synthkit.errors import DataError
+from synthkit.lifecycle.notebooks import notebooks
 
-PLACES = (Path(__file__).parent / "notebooks", Path(__file__).parents[1] / "notebooks")
 COPY = Path("synthkit-notebooks")
-
-
-def notebooks() -> Path:
-    """The folder of the notebooks that came with this installation."""
-    for place in PLACES:
-        if any(place.glob("*.ipynb")):
-            return place
-    raise DataError("no notebooks came with this installation; install synthkit again from its source folder")
 
 
 def lab(arguments: list[str], *, say: Callable[[str], None]) -> int:
