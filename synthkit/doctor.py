@@ -26,7 +26,8 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at versions, processor, GPU, memory, browser, checkpoints and data."""
     return [_python(), *_packages(), *_hardware(), _browser(), _checkpoint(), _data(), _extra("itkwidgets", "itk"), _extra("opacus", "privacy"),
-            _extra("ray", "scale"), _extra("flwr", "federated"), _extra("peft", "foundation"), _extra("mlflow", "mlops")]  # fmt: skip
+            _extra("ray", "scale"), _extra("flwr", "federated"), _extra("peft", "foundation"), _extra("mlflow", "mlops"),
+            _extra("papermill", "mlops")]  # fmt: skip
 
 
 def _python() -> Finding:

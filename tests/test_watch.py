@@ -160,3 +160,39 @@ def test_a_log_passes_over_a_line_that_broke_off_and_refuses_one_that_is_missing
     path.write_bytes(whole.splitlines(keepends=True)[1])
     with pytest.raises(sk.StoreError, match="line 1 was changed, removed or put in"):
         Steps(path)
+
+
+def invoked(*words: str):
+    from typer.testing import CliRunner
+
+    from synthkit.__main__ import app
+
+    return CliRunner().invoke(app, list(words))
+
+
+def test_the_command_line_refuses_before_it_reads_an_image(monkeypatch, tmp_path):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    given = ["watch", "no-such-set", "--train", "no-such-set", "--out", str(tmp_path / "out")]
+    for words, kind, message in (
+        (["--gate", "KID about 1"], sk.DataError, "is no rule"), (["--gate", "KID<1"], sk.DataError, "no tracking address is set"),
+        (["--gate", "KID<1", "--tracking", "./mlruns"], sk.DataError, "file store"),
+        (["--gate", "KID<1", "--tracking", f"sqlite:///{tmp_path}/runs.db", "--name", "nobody"], sk.StoreError, "no champion called 'nobody'"),
+    ):  # fmt: skip
+        answer = invoked(*given, *words)
+        assert isinstance(answer.exception, kind) and message in str(answer.exception)
+    answer = invoked("serve", "nobody", "--tracking", f"sqlite:///{tmp_path}/runs.db")
+    assert isinstance(answer.exception, sk.StoreError) and not (tmp_path / "out").exists()
+    sk.track(None)
+
+
+@pytest.mark.slow
+def test_the_command_line_watches_and_writes_a_page(champion, database, train, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path / "cache"))
+    train.save(tmp_path / "train")
+    for name, gain, outcome in (("same", 1.0, "quiet"), ("moved", 1.5, "refused")):
+        new_patients(gain=gain).save(tmp_path / name)
+        words = ["watch", str(tmp_path / name), "--train", str(tmp_path / "train"), "--gate", "KID<-5", "--out", str(tmp_path / "out" / name)]
+        answer = invoked(*words, "--name", champion, "--budget", "2 steps", "--fewest", "20", "--tracking", database)
+        assert answer.exit_code == int(outcome == "refused"), answer.output
+        assert f"Watch of '{champion}': {outcome}" in answer.output and "<section" in (tmp_path / "out" / name / "report.html").read_text()
+        assert (tmp_path / "out" / name / "watch.jsonl").is_file()
