@@ -357,6 +357,13 @@ def test_a_cohort_behind_an_address_is_made_resumed_and_read_back(gen, tmp_path,
         sk.load("memory://films/new")
 
 
+def test_an_address_may_be_one_where_folders_are_real(gen, tmp_path):
+    made = sk.generate(gen, toy_table(9), out=f"file://{tmp_path}/there", seed=SEED, shard_size=4)
+    here = sk.generate(gen, toy_table(9), out=tmp_path / "here", seed=SEED, shard_size=4)
+    assert made.root == here.root and len(made.cohort) == 9 and sk.verify(tmp_path / "there").passed
+    assert content(tmp_path / "there") | {".lock": b""} == content(tmp_path / "here")
+
+
 def test_places_that_cannot_be_reached_or_written_say_so(gen, memory):
     memory.pipe_file("/thesis/thesis.docx", b"mine")
     for place, kind, message in (("nowhere://x", sk.StoreError, "nowhere"), ("memory://thesis", sk.StoreError, "holds other files"),

@@ -46,7 +46,12 @@ class Remote(Place):
             return None
 
     def write(self, name: str, data: bytes) -> None:
-        self.driver.pipe_file(f"{self.path}/{name}", data)
+        path = f"{self.path}/{name}"
+        try:
+            self.driver.pipe_file(path, data)
+        except FileNotFoundError:  # where folders are no mere part of a name
+            self.driver.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self.driver.pipe_file(path, data)
 
     def journal(self) -> list[str]:
         return [name for name in self._names(UNFINISHED) if name.endswith(".json")]
