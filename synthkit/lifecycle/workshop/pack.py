@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from synthkit.core.files import file_digest, write_atomically
 from synthkit.errors import StoreError
+from synthkit.generators.checkpoint import SHIPPED
 from synthkit.lifecycle.notebooks import Executed, notebooks, parameters_of, run_notebook
 from synthkit.lifecycle.workshop.page import Lesson, Wheelhouse, page, told_by
 from synthkit.lifecycle.workshop.selftest import SUMS
@@ -58,7 +59,9 @@ def pack(
     took = try_install(folder, extras=chosen) if install else {}
     write_atomically(folder / NOTE, _note(chosen, took, names).encode())
     lessons = _lessons(place / NOTEBOOKS, times, say)
-    write_atomically(place / PAGE, page(lessons, [_described(one) for one in sorted((place / WHEELS).iterdir()) if one.is_dir()], _machine(), times).encode())
+    houses = [_described(one) for one in sorted((place / WHEELS).iterdir()) if one.is_dir()]
+    generators = sorted(path.parent.name for path in SHIPPED.glob("*/generator.json"))
+    write_atomically(place / PAGE, page(lessons, houses, generators, _machine(), times).encode())
     files = sorted(path for path in place.rglob("*") if path.is_file() and path != place / SUMS)
     write_atomically(place / SUMS, "".join(f"{file_digest(path)}  {path.relative_to(place).as_posix()}\n" for path in files).encode())
     size = sum(path.stat().st_size for path in files) / 2**20
@@ -96,7 +99,10 @@ def _timed(path: Path) -> Executed:
 
 
 def _note(extras: Sequence[str], took: dict[str, float], names: Sequence[str]) -> str:
-    tried = f"installed into a fresh environment in {took['install']:.0f} s, self-test {took['selftest']:.0f} s" if took else "not installed on trial"
+    tried = "Not installed on trial"
+    if took:
+        tried = (f"Tried: installed into a fresh environment in {took['install']:.0f} s, where it takes {took['megabytes']:,.0f} MB of disk; the self-test "
+                 f"passed in {took['selftest']:.0f} s")  # fmt: skip
     return "\n".join([f"extras: {', '.join(extras) or 'none'}", f"{tried} ({date.today().isoformat()}, {_machine()})", *needs(names)]) + "\n"
 
 

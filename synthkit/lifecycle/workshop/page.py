@@ -44,13 +44,14 @@ def told_by(path: Path) -> tuple[str, str]:
     first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
     title = next((line.lstrip("# ").strip() for line in first.splitlines() if line.startswith("#")), path.stem)
     asked = [sentence.strip() for sentence in re.findall(r"[^.!?\n]*\?", first)]
-    plain = [re.sub(r"[*_`#]", "", one).strip() for one in asked]
+    plain = [re.sub(r"[*_`#]", "", one).removeprefix("Question:").strip() for one in asked]
+    plain = [one[:1].upper() + one[1:] for one in plain]
     return title, next((one for one in plain if one and one not in title), title)
 
 
-def page(lessons: Sequence[Lesson], wheelhouses: Sequence[Wheelhouse], machine: str, timed: bool) -> str:
+def page(lessons: Sequence[Lesson], wheelhouses: Sequence[Wheelhouse], generators: Sequence[str], machine: str, timed: bool) -> str:
     """The whole page as HTML that loads nothing from anywhere."""
-    parts = [_before(wheelhouses), *(_platform(one) for one in wheelhouses), _room(), _notebooks(lessons, machine, timed), _trouble()]
+    parts = [_before(wheelhouses), *(_platform(one) for one in wheelhouses), _room(generators), _notebooks(lessons, machine, timed), _trouble()]
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>synthkit workshop</title><style>{STYLE}</style></head><body><h1>synthkit workshop: for whoever teaches</h1>
 <p>Packed on {date.today().isoformat()}. Everything runs without a network. The images are phantoms: nobody's, and free to show.</p>
@@ -63,9 +64,10 @@ def _before(wheelhouses: Sequence[Wheelhouse]) -> str:
 <li>Ask which systems and which versions of Python the laptops have. This folder suits <b>{names}</b> and no other: wheels are of one platform and
 one version of Python. For another, run <code>synthkit workshop pack --out</code> with this folder on a machine of that kind; its wheels are added.</li>
 <li>Python itself is not in this folder. Have its installer for every system at hand (on Windows tick "Add python.exe to PATH").</li>
-<li>Copy this folder to some USB sticks, or share it: <code>python -m http.server</code> here, and laptops load it from your address.</li>
+<li>Copy this folder to some USB sticks, or share it in the room: <code>python -m http.server</code> here, and on the laptops
+<code>--find-links http://ADDRESS:8000/wheelhouse/NAME --trusted-host ADDRESS</code> in place of the folder below.</li>
 <li>Check a copy: <code>sha256sum -c SHA256SUMS</code> (Linux), <code>shasum -a 256 -c SHA256SUMS</code> (macOS), or after installing
-<code>synthkit workshop selftest --pack FOLDER</code> (all).</li><li>Count 6 GB of free disk per laptop, and try one of each kind yourself.</li></ol>"""
+<code>synthkit workshop selftest --pack FOLDER</code> (all).</li><li>Try one laptop of each kind yourself.</li></ol>"""
 
 
 def _platform(house: Wheelhouse) -> str:
@@ -75,9 +77,9 @@ def _platform(house: Wheelhouse) -> str:
     install = f'python -m pip install --no-index --find-links {folder} "{house.requirement}"'
     if windows:
         lines = [f"py -{python} -m venv synthkit-env", r".\synthkit-env\Scripts\Activate.ps1", install]
-        shell = "PowerShell, in this folder. If scripts are not allowed: Set-ExecutionPolicy -Scope Process Bypass"
+        shell = "In PowerShell, in this folder (where scripts are not allowed, first Set-ExecutionPolicy -Scope Process Bypass)"
     else:
-        lines, shell = [f"python{python} -m venv synthkit-env", ". synthkit-env/bin/activate", install], "a terminal, in this folder"
+        lines, shell = [f"python{python} -m venv synthkit-env", ". synthkit-env/bin/activate", install], "In a terminal, in this folder"
     lines += ["synthkit workshop selftest --pack .", "synthkit lab"]
     facts = "".join(f"<li>{escape(line)}</li>" for line in house.lines)
     commands = escape("\n".join(lines))
@@ -85,11 +87,13 @@ def _platform(house: Wheelhouse) -> str:
 <ul><li>{house.megabytes:.0f} MB of wheels, Python {python} only.</li>{facts}</ul>"""
 
 
-def _room() -> str:
-    return """<h2>On the day</h2><ul><li>Start with the self-test: every line must say ok. It takes less than a minute once torch has been loaded.</li>
+def _room(generators: Sequence[str]) -> str:
+    names = ", ".join(f"<code>{escape(name)}</code>" for name in generators)
+    return f"""<h2>On the day</h2><ul><li>Start with the self-test: every line must say ok.</li>
 <li><code>synthkit lab</code> opens JupyterLab on a copy of the notebooks in the current folder; what people change is theirs and is kept.</li>
 <li>Begin with <code>00_start</code>; <code>budget = "smoke"</code> in a notebook's first code cell is for trying, <code>"lesson"</code> for a class.</li>
-<li>A laptop that falls behind goes on with the generators that ship: <code>sk.Generator.pretrained("chest-phantom-64")</code> needs no training.</li></ul>"""
+<li>A laptop that falls behind goes on with a trained generator, <code>sk.Generator.pretrained("chest-phantom-64")</code>; the wheel of synthkit holds {names}.
+</li></ul>"""
 
 
 def _notebooks(lessons: Sequence[Lesson], machine: str, timed: bool) -> str:
@@ -115,4 +119,4 @@ def _trouble() -> str:
 <tr><td>"externally managed environment"</td><td>The environment is not active: repeat the line with <code>activate</code>.</td></tr>
 <tr><td>a line of the self-test says FAILED</td><td>Copy the folder again and compare the checksums; <code>synthkit doctor</code> tells what
 is missing.</td></tr>
-<tr><td>training is slow</td><td>Close other programs, and plug the laptop in: on battery many run at half speed.</td></tr></tbody></table>"""
+<tr><td>training is slow</td><td>Close other programs, and plug the laptop in.</td></tr></tbody></table>"""

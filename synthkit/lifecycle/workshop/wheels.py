@@ -91,7 +91,7 @@ def _pip(python: str, *words: str, env: dict[str, str] | None = None) -> None:
 
 
 def try_install(folder: Path, *, extras: Sequence[str]) -> dict[str, float]:
-    """Install from a wheelhouse alone into a fresh environment and run the self-test there; seconds of both.
+    """Install from a wheelhouse alone into a fresh environment and run the self-test there: seconds of both, and megabytes of the environment.
 
     Raises:
         StoreError: a wheel is missing, or the self-test fails.
@@ -107,7 +107,8 @@ def try_install(folder: Path, *, extras: Sequence[str]) -> dict[str, float]:
         done = subprocess.run([python, "-m", "synthkit", "workshop", "selftest"], cwd=place, capture_output=True, text=True, env=env)
         if done.returncode:
             raise StoreError(f"the self-test fails in a fresh environment: {(done.stdout + done.stderr)[-LONGEST:]}")
-        return {"install": installed - begun, "selftest": time.monotonic() - installed}
+        size = sum(path.stat().st_size for path in Path(place).rglob("*") if path.is_file() and not path.is_symlink()) / 2**20
+        return {"install": installed - begun, "selftest": time.monotonic() - installed, "megabytes": size}
 
 
 def needs(names: Sequence[str]) -> list[str]:
