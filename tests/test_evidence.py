@@ -1,7 +1,10 @@
 """Lineage: records that hold, trees and signatures by their standards, damage that is always found, images made again."""
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,6 +257,20 @@ def test_replay_under_another_torch_is_tolerant_and_names_it(own):
     assert f"torch 1.0 then, {torch.__version__} now" in named and "python" not in named
 
 
+@pytest.mark.slow
+def test_replay_with_other_instructions_is_tolerant_and_names_them(own, need):
+    from torch.backends.cpu import get_cpu_capability
+
+    need(get_cpu_capability() in ("AVX2", "AVX512"), "a processor with AVX2")
+    gen = sk.Generator.pretrained("chest-phantom-64")
+    folder = gen.sample(sk.ChestPhantom(64).factors_table(2, seed=5), seed=1).save(own / "a")
+    older = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "DNNL_MAX_CPU_ISA": "SSE41"}
+    for env, grade in ((None, "2 EXACT"), (older, "2 TOLERANT")):
+        done = subprocess.run([sys.executable, "-m", "synthkit", "replay", str(folder)], env=env, capture_output=True, text=True)
+        assert done.returncode == 0 and grade in done.stdout, done.stdout + done.stderr
+    assert f"{get_cpu_capability()} then, " in done.stdout and "DEFAULT now" in done.stdout
+
+
 def test_a_checkpoint_that_is_missing_damaged_or_another_is_named(own):
     gen = shift_generator()
     folder = gen.sample(toy_table(3), seed=3).save(own / "a")
@@ -310,8 +327,6 @@ def test_versions_and_what_differs_between_them(own):
 
 
 def test_two_writers_and_a_full_disk_leave_the_old_cohort(own, monkeypatch):
-    import os
-
     fake, folder, somebody = drawn(4), own / "a", damage.stranger(own / "stranger") / "signing.pub"
     fake.save(folder)
     with store.writing(folder):

@@ -58,7 +58,10 @@ class Codes:
                 raise DataError(f"codes, row {number}: resource {row['resource']!r}, code {row['code']!r}, factor {row['factor']!r}; "
                                 f"a resource is one of {', '.join(RESOURCES)}, and code and factor must be named")  # fmt: skip
         self._exact, self._starts = dict[tuple[str, str, str], pd.Series](), list[tuple[str, str, str, pd.Series]]()
+        self._first = dict[tuple[str, str, str | None], pd.Series]()
         for _, row in self.rows.iterrows():
+            for level in (None, row["level"]):
+                self._first.setdefault((row["resource"], row["factor"], level), row)
             system, code = SYSTEMS.get(row["system"], str(row["system"])), str(row["code"])
             if code.endswith("*"):
                 self._starts.append((row["resource"], system, code[:-1], row))
@@ -75,6 +78,10 @@ class Codes:
                 if (kind, system) == key[:2] and key[2].startswith(start):
                     return row
         return None
+
+    def first(self, resource: str, factor: str, level: str | None = None) -> pd.Series | None:
+        """The row that a factor, or one of its levels, is written by."""
+        return self._first.get((resource, factor, level))
 
     def levels(self, factor: str) -> tuple[str, ...]:
         """The levels of a coded observation, in the order of the table."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 GRADES = EXACT, TOLERANT, FAILED, NOT_REPLAYED = ("EXACT", "TOLERANT", "FAILED", "NOT REPLAYED")
 LIKE = 40.0  # dB of PSNR from which on an image counts as the same but for rounding
+SHOWN = 16  # of a version or digest
 MEANING = (f"EXACT: the same stored integers. TOLERANT: at least {LIKE:g} dB of peak signal to noise, as other hardware or libraries give. FAILED: another "
            "image. NOT REPLAYED: nothing here can make it again, and the reason.")  # fmt: skip
 
@@ -111,6 +112,6 @@ def _differences(cohort: Cohort) -> list[str]:
     notes, now = [], environment()
     for maker in cohort.makers().values():
         then = maker.recipe.get("environment") or {}
-        other = [f"{name} {then[name][:12]} then, {now.get(name, 'none')[:12]} now" for name in then if then[name] != now.get(name)]
+        other = [f"{name} {then[name][:SHOWN]} then, {now.get(name, 'none')[:SHOWN]} now" for name in then if then[name] != now.get(name)]
         notes += [f"{maker.source} ran elsewhere: {'; '.join(other)}."] if other else []
     return notes

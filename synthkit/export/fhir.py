@@ -1,6 +1,8 @@
 """Synthetic patients out as FHIR R4 bundles: record, imaging study, report, and what made the images, each marked as test data and synthetic."""
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +44,10 @@ def to_fhir(cohort: Cohort, folder: str | Path, *, codes: pd.DataFrame | None = 
     """
     require_synthetic(cohort, "to_fhir")
     place, series = destination(folder), series_of(cohort, modality)
-    known, told, written = Codes(fhir_codes() if codes is None else codes), [*records(cohort)], []
+    applies = {factor.name: cohort.schema.applies(factor, cohort.table) for factor in cohort.schema.factors}
+    writing, written = _Writing(cohort, series, Codes(fhir_codes() if codes is None else codes), [*records(cohort)], applies), []
     for name, rows in cohort.table.groupby("patient_id", sort=False):
-        entries = [{"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in _patient_record(str(name), rows, cohort, told, series, known)]
+        entries = [{"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in writing.patient(str(name), rows)]
         bundle = {"resourceType": "Bundle", "id": str(identity("Bundle", str(name))), "meta": META, "type": "collection", "entry": entries}
         written.append(place / f"{identity('Patient', str(name))}.json")
         try:
@@ -54,24 +57,44 @@ def to_fhir(cohort: Cohort, folder: str | Path, *, codes: pd.DataFrame | None = 
     return written
 
 
-def _patient_record(name: str, rows: pd.DataFrame, cohort: Cohort, told: Sequence[bytes], series: Sequence[Series], codes: Codes) -> list[Resource]:
-    """The patient, then image by image study, findings, report and provenance, and what made them."""
-    patient, makers, made_by = _patient(name, rows.iloc[0]), dict[str, Resource](), cohort.made_by()
-    out = [patient]
-    for number, row in rows.iterrows():
-        record, key = read_record(told[number]), made_by[number]
-        out += _image(row, record, record_digest(told[number]), cohort, series, codes, patient, makers.setdefault(key, device(key, record)))
-    return [*out, *makers.values()]
+@dataclass(frozen=True, eq=False)
+class _Writing:
+    """A cohort on its way into bundles.
 
+    Args:
+        told: the record of every image.
+        applies: {factor: (N,) bool}.
+    """
 
-def _image(
-    row: pd.Series, record: dict[str, Any], mark: str, cohort: Cohort, series: Sequence[Series], codes: Codes, patient: Resource, maker: Resource
-) -> list[Resource]:
-    name, subject = str(row["image_id"]), reference(patient)
-    study = imaging_study(name, mark, series, subject)
-    found = [*findings(name, row, cohort.schema, codes, subject)]
-    said = report(name, row, cohort.schema, record, study, found)
-    return [study, *found, said, provenance(name, mark, record, (study, said), maker)]
+    cohort: Cohort
+    series: Sequence[Series]
+    codes: Codes
+    told: Sequence[bytes]
+    applies: dict[str, np.ndarray]
+
+    def patient(self, name: str, rows: pd.DataFrame) -> list[Resource]:
+        """The patient, then image by image study, findings, report and provenance, and what made them."""
+        patient, makers, made_by = _patient(name, rows.iloc[0]), dict[str, Resource](), self.made_by
+        out = [patient]
+        for number, row in rows.iterrows():
+            record, key = read_record(self.told[number]), made_by[number]
+            if key not in makers:
+                makers[key] = device(key, record)
+            out += self.image(number, row, record, patient, makers[key])
+        return [*out, *makers.values()]
+
+    @cached_property
+    def made_by(self) -> list[str]:
+        """The key of what made each image."""
+        return self.cohort.made_by()
+
+    def image(self, number: int, row: pd.Series, record: dict[str, Any], patient: Resource, maker: Resource) -> list[Resource]:
+        """Study, findings, report and provenance of one image."""
+        name, mark, subject, schema = str(row["image_id"]), record_digest(self.told[number]), reference(patient), self.cohort.schema
+        study = imaging_study(name, mark, self.series, subject)
+        found = [*findings(name, row, schema, self.codes, subject)]
+        said = report(name, row, [one for one in schema.factors if self.applies[one.name][number]], record, study, found)
+        return [study, *found, said, provenance(name, mark, record, (study, said), maker)]
 
 
 def _patient(name: str, row: pd.Series) -> Resource:

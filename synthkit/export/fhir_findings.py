@@ -1,5 +1,5 @@
 """The factors of one image as FHIR R4: findings that are present as Conditions, all else as Observations."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -33,10 +33,9 @@ def is_finding(factor: Factor) -> bool:
     return isinstance(factor, Category) and factor.levels == FINDING
 
 
-def in_words(row: pd.Series, schema: Schema) -> str:
-    """The factors of a row that apply: "effusion present; heart ratio 0.5; effusion side not stated"."""
-    alone = pd.DataFrame([row])
-    return "; ".join(f"{one.name.replace('_', ' ')} {_worded(one, row[one.name])}" for one in schema.factors if schema.applies(one, alone)[0])
+def in_words(row: pd.Series, factors: Sequence[Factor]) -> str:
+    """Factors of a row: "effusion present; heart ratio 0.5; effusion side not stated"."""
+    return "; ".join(f"{one.name.replace('_', ' ')} {_worded(one, row[one.name])}" for one in factors)
 
 
 def _worded(factor: Factor, value: Any) -> str:
@@ -49,21 +48,15 @@ def _value(factor: Factor, value: Any, codes: Codes) -> dict[str, Any]:
     if isinstance(factor, Category):
         return {"valueCodeableConcept": _named(factor.name, codes, "Value", level=value)}
     unit = {"unit": factor.unit} if factor.unit else {}
-    row = _first(codes, "Observation", factor.name)
+    row = codes.first("Observation", factor.name)
     if row is not None:
         unit = {"unit": row["unit"], "system": "http://unitsofmeasure.org", "code": row["unit"]}
     return {"valueQuantity": {"value": float(value), **unit}}
 
 
-def _first(codes: Codes, kind: str, factor: str, level: str | None = None) -> pd.Series | None:
-    rows = codes.rows[(codes.rows["resource"] == kind) & (codes.rows["factor"] == factor)]
-    rows = rows if level is None else rows[rows["level"] == level]
-    return rows.iloc[0] if len(rows) else None
-
-
 def _named(factor: str, codes: Codes, kind: str, level: str | None = None) -> dict[str, Any]:
     """A concept with the code of a factor or level, or its name alone."""
-    row, text = _first(codes, kind, factor, level), factor.replace("_", " ") if level is None else str(level)
+    row, text = codes.first(kind, factor, level), factor.replace("_", " ") if level is None else str(level)
     if row is None or str(row["code"]).endswith("*"):
         return {"text": text}
     return concept(SYSTEMS.get(row["system"], str(row["system"])), str(row["code"]), text)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from synthkit.core.schema import Schema
+from synthkit.core.schema import Factor
 from synthkit.export.fhir_findings import in_words
 from synthkit.export.fhir_resource import DAY, DICOM_TERMS, TERMS, Resource, concept, dicom_identifier, reference, resource
 from synthkit.export.series import Series
@@ -29,9 +29,14 @@ def _series(name: str, mark: str, one: Series) -> dict[str, Any]:
             "description": f"synthetic {one.label}", "numberOfInstances": one.slices, "instance": instances}  # fmt: skip
 
 
-def report(name: str, row: pd.Series, schema: Schema, told: dict[str, Any], study: Resource, found: Sequence[Resource]) -> Resource:
-    """What the image was made to show, which is no reading of it; Observations are its results, Conditions the codes of its conclusion."""
-    conclusion = f"{KIND[told['kind']]} by {told['source']}; nobody has read it. It was made to show: {in_words(row, schema)}."
+def report(name: str, row: pd.Series, factors: Sequence[Factor], told: dict[str, Any], study: Resource, found: Sequence[Resource]) -> Resource:
+    """What the image was made to show, which is no reading of it; Observations are its results, Conditions the codes of its conclusion.
+
+    Args:
+        factors: those that apply to the image.
+        told: its record.
+    """
+    conclusion = f"{KIND[told['kind']]} by {told['source']}; nobody has read it. It was made to show: {in_words(row, factors)}."
     return resource("DiagnosticReport", name, status="final", category=[concept(f"{TERMS}/v2-0074", "RAD")],
                     code=concept("http://loinc.org", "18748-4", "Diagnostic imaging study"), subject=study["subject"], effectiveDateTime=DAY,
                     result=[reference(one) for one in found if one["resourceType"] == "Observation"], imagingStudy=[reference(study)],
