@@ -486,8 +486,10 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(gen, tmp_path, 
             assert program.wait(timeout=chance.uniform(2, 9) if kills < 4 else 300) == 0
             break
         except subprocess.TimeoutExpired:
+            family = psutil.Process(program.pid).children()
             program.send_signal(signal.SIGKILL)
             program.wait()
+            assert not psutil.wait_procs(family, timeout=30)[1], "a worker outlived the process that started it"
             kills += 1
     assert kills and content(tmp_path / "cut") == content(tmp_path / "whole")
     ids = sk.load(tmp_path / "cut").table["request_id"]

@@ -91,7 +91,8 @@ def kills(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
                 program.communicate()
                 killed += 1
                 torn += any(path.suffix == ".part" for path in (folder / out).rglob("*"))
-                psutil.wait_procs(family, timeout=30)
+                if psutil.wait_procs(family, timeout=30)[1]:
+                    raise SystemExit("a worker outlived the process that started it")
         drawn.append(starts)
         same = content(folder / out) == expected
         ids = sk.load(folder / out).table["request_id"]
