@@ -3,6 +3,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,16 @@ from toys import exact_generator, toy_cohort, toy_table
 
 import synthkit as sk
 from synthkit.core.provenance import patient_digest
+from synthkit.explanation.flip_result import Flip
 from synthkit.report.dossier.chapters import CHAPTERS
 from synthkit.report.dossier.evidence import gathered
-from synthkit.report.dossier.from_results import facts_of
+from synthkit.report.dossier.from_results import MEASURED, facts_of
 from synthkit.report.dossier.risk import HAZARDS
 from synthkit.report.dossier.rule import MEETS, NOT_ASSESSED, NOT_MET, OPEN, PASS
 from synthkit.report.dossier.status import STATED
 from synthkit.studies.hybrid.result import Hybrid
 from synthkit.studies.privacy.result import COPYING, Privacy
+from synthkit.studies.reader.result import Readings
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 PICTURE = "data:image\\u002fpng"  # as JSON inside a page writes it
@@ -46,7 +49,12 @@ AUC = sk.PassRule(section="utility", measure="AUC difference", group="each", at_
 
 
 def plan(tmp_path, *rules, test=None, at=EARLY) -> sk.DossierPlan:
-    return sk.DossierPlan("Teaching", rules or (RECALL,), test).freeze(tmp_path / "dossier.plan.json", at=at)
+    return frozen_at(at, sk.DossierPlan("Teaching", rules or (RECALL,), test), tmp_path / "dossier.plan.json")
+
+
+def frozen_at(at: datetime, plan: sk.DossierPlan, path) -> sk.DossierPlan:
+    with mock.patch("synthkit.report.dossier.plan.now", return_value=at.isoformat(timespec="seconds")):
+        return plan.freeze(path)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,11 @@ def test_a_rule_judges_the_end_of_the_interval(rule, row, result):
     assert made.judge(measured, frozen=False)[0] == (MEETS if result == PASS else result)
 
 
-@pytest.mark.parametrize("wrong", [{"section": "beauty"}, {"section": "risk"}, {"at_most": 1}, {"at_least": None}, {"at_least": float("nan")}, {"fewest": 0}, {"judged_by": "eye"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"section": "beauty"}, {"section": "risk"}, {"section": "fit_for_purpose"}, {"section": "intended_use"}, {"of_floor": "no"}, {"claim": 3}, {"at_most": 1},
+     {"at_least": None}, {"at_least": float("nan")}, {"fewest": 0}, {"judged_by": "eye"}],
+)  # fmt: skip
 def test_rules_that_say_nothing_are_refused(wrong):
     with pytest.raises(sk.DataError):
         sk.PassRule(**{"section": "coverage", "measure": "Recall", "at_least": 0.7, **wrong})
@@ -117,6 +129,42 @@ def test_what_was_measured_before_the_rules_is_not_assessed(tmp_path):
     assert "does not say when" in silent["reason"].iloc[0]
 
 
+@pytest.mark.parametrize("where", [{}, {"given": toy_cohort(6)}, {"synthetic": toy_cohort(6)}])
+def test_older_results_pass_nothing_whatever_they_were_measured_on(tmp_path, where):
+    late = plan(tmp_path, at=datetime.now(UTC) + timedelta(hours=1))
+    assert sk.Dossier(plan=late, sections=[scores(where)]).claims()["result"].tolist() == [NOT_ASSESSED]
+    table = sk.Measured("Recall", pd.DataFrame({"measure": ["Recall"], "value": [0.9], "low": [0.8], "high": [1.0], "n": [200]}))
+    assert sk.Dossier(plan=late, sections=[("coverage", table)]).claims()["result"].tolist() == [NOT_ASSESSED]
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [("yesterday", "does not say when"), ("2026-01-01T12:00:00", "does not say when"), (None, "does not say when"),
+     ("2999-01-01T00:00:00+00:00", "still to come"), ("2020-01-01T08:59:59+09:00", "before the rules")],
+)  # fmt: skip
+def test_times_are_read_and_not_compared_as_words(tmp_path, at, said):
+    found = sk.Dossier(plan=plan(tmp_path), sections=[replace(scores(), at=at)]).claims()
+    assert found["result"].tolist() == [NOT_ASSESSED] and said in found["reason"].iloc[0]
+
+
+def test_a_plan_cannot_be_given_an_older_time(tmp_path):
+    with pytest.raises(TypeError):
+        sk.DossierPlan("Teaching").freeze(tmp_path / "plan.json", at=EARLY)
+
+
+def test_what_was_measured_on_nobody_knows_whom_is_not_assessed(tmp_path):
+    frozen = plan(tmp_path, test=toy_cohort(12, prefix="t"))
+    table = sk.Measured("Recall", pd.DataFrame({"measure": ["Recall"], "value": [0.9], "low": [0.8], "high": [1.0], "n": [200]}))
+    found = sk.Dossier(plan=frozen, sections=[scores(), ("coverage", table)]).claims()
+    assert found["result"].tolist() == [NOT_ASSESSED] * 2 and found["reason"].str.contains("does not say on which patients").all()
+
+
+def test_patients_of_another_source_are_others_whatever_their_names(tmp_path):
+    test = toy_cohort(12, prefix="t")
+    other = replace(test, provenance=replace(test.provenance, source="elsewhere"))
+    assert sk.Dossier(plan=plan(tmp_path, test=test), sections=[scores({"test": other})]).claims()["result"].tolist() == [NOT_ASSESSED]
+
+
 def test_what_was_measured_on_other_patients_is_not_assessed(tmp_path):
     frozen = plan(tmp_path, test=toy_cohort(12, prefix="t"))
     mine, other = (sk.Dossier(plan=frozen, sections=[scores({"test": toy_cohort(8, prefix=name)})]).claims() for name in ("t", "x"))
@@ -135,9 +183,9 @@ def test_a_section_without_evidence_never_passes(chosen):
 
     toy = toy_cohort(8)
     fake = exact_generator(toy).sample(toy_table(6), seed=1)
-    pieces = {"scores": scores(), "cohort": fake, "generator": exact_generator(toy), "utility": utility(toy), "replay": PIECES["replay"], "verify": PIECES["verify"]}
+    pieces = {"scores": scores(), "cohort": fake, "generator": exact_generator(toy), "utility": utility(toy), **PIECES}
     with tempfile.TemporaryDirectory() as place:
-        frozen = sk.DossierPlan("Teaching").freeze(Path(place) / "plan.json", at=EARLY)
+        frozen = frozen_at(EARLY, sk.DossierPlan("Teaching"), Path(place) / "plan.json")
         dossier = sk.Dossier(plan=frozen, sections=[pieces[name] for name in sorted(chosen)])
         frame, claims = dossier.frame(), dossier.claims()
         assert len(frame) == 20
@@ -209,6 +257,93 @@ def test_final_validation_stays_open(tmp_path, case, said):
     assert status == OPEN and said in why
 
 
+def test_final_validation_needs_all_the_patients_named(tmp_path):
+    test = toy_cohort(40, prefix="t")
+    gen = replace(exact_generator(toy_cohort(6)), patients=frozenset({patient_digest("elsewhere")}))
+    row = sk.Dossier(plan=plan(tmp_path, AUC, test=test), sections=[gen, utility(test[:30])]).frame().set_index("section").loc["fit_for_purpose"]
+    assert row["status"] == OPEN and "30 of the 40 patients" in row["why"]
+
+
+def test_final_validation_needs_the_generator_that_made_the_images(tmp_path):
+    other = exact_generator(toy_cohort(6), strength=0.5)
+    used = {"synthetic": other.sample(toy_table(6), seed=1)}
+    status, why = validation(tmp_path, used=used)
+    assert status == OPEN and "not made by a generator among the evidence" in why
+    own = {"synthetic": exact_generator(toy_cohort(6)).sample(toy_table(6), seed=1)}
+    (tmp_path / "own").mkdir()
+    assert validation(tmp_path / "own", used=own)[0] == PASS
+
+
+def pictured(toy: sk.Cohort) -> dict[str, object]:
+    """A result of every kind whose figure shows its patients."""
+    from synthkit.report.gallery import Gallery
+
+    class Own(sk.Measured):
+        def figure(self):
+            return toy.figure()
+
+    gen = exact_generator(toy)
+    twin, ones = sk.counterfactual(gen, toy[:2], do={"lesion": "present"}), np.ones(2)
+    least = Flip(toy[:2], gen.edit(toy[:2], {"lesion": "present"}), "lesion", "present", ones, ones, np.array(["flipped"] * 2), ones, ones, True)
+    pairs = pd.DataFrame({"train_image_id": toy[:2].table["image_id"]})
+    rows = pd.DataFrame({"measure": ["a"], "value": [1.0], "low": [1.0], "high": [1.0], "n": [1]})
+    return {
+        "cohort": toy, "edited": gen.edit(toy[:2], {"lesion": "present"}), "counterfactual": twin, "flip": least,
+        "check": replace(sk.check(toy), partner=np.arange(len(toy)) - 1), "gallery": Gallery(toy, toy),
+        "privacy": Privacy(COPYING, "because", pairs=pairs, fake=gen.sample(toy_table(2), seed=1), train=toy), "own": ("comprehension", Own("Own", rows)),
+    }  # fmt: skip
+
+
+PICTURED = ("cohort", "edited", "counterfactual", "flip", "check", "gallery", "privacy", "own")
+
+
+@pytest.mark.parametrize("kind", PICTURED)
+def test_no_kind_of_result_shows_a_patient_unasked(kind):
+    item = pictured(toy_cohort(6))[kind]
+    shut, wide = (sk.Dossier(intended_use="T", sections=[item], patient_images=asked).html().split("</script>", 1)[1] for asked in (False, True))
+    assert PICTURE not in shut and "are left out" in shut
+    assert PICTURE in wide
+
+
+def test_synthetic_pictures_and_plots_are_shown():
+    toy = toy_cohort(6)
+    page = sk.Dossier(intended_use="T", sections=[exact_generator(toy).sample(toy_table(4), seed=1), scores({"test": toy})]).html().split("</script>", 1)[1]
+    assert PICTURE in page and "are left out" not in page
+
+
+def test_what_an_author_wrote_is_escaped_wherever_it_stands():
+    page = sk.Dossier(intended_use="<i>x</i>", out_of_scope="<i>x</i>", sections=[replace(scores(), at="<i>x</i>", notes=("<i>x</i>",))]).html()
+    assert "<i>x</i>" not in page
+
+
+@pytest.mark.parametrize(
+    "given", [{"rules": None}, {"rules": 3}, {"rules": "abc"}, {"rules": [sk.PassRule]}, {"test": toy_cohort(2)[:0]}, {"out_of_scope": 3}, {"intended_use": 3}]
+)
+def test_plans_that_say_nothing_are_refused(given):
+    with pytest.raises(sk.DataError):
+        sk.DossierPlan(**{"intended_use": "Teaching", **given})
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    dossier = sk.Dossier(intended_use="T", sections=[scores()])
+    for place in (tmp_path, tmp_path / "file" / "under.html", None):
+        for one in (dossier, sk.Report("T", [scores()])):
+            with pytest.raises(sk.DataError, match="give a"):
+                one.save(place)
+    with pytest.raises(sk.StoreError, match="cannot be written"):
+        sk.DossierPlan("T").freeze(tmp_path / "file" / "plan.json")
+    with pytest.raises(sk.DataError, match="dossier.plan.json"):
+        sk.DossierPlan("T").freeze(None)
+
+
+def test_a_plan_shows_itself_and_names_nobody(tmp_path):
+    frozen = plan(tmp_path, test=toy_cohort(12, prefix="t"))
+    assert "12 patients" in repr(frozen) and frozen.frozen.at in repr(frozen)
+    shown = frozen._repr_html_()
+    assert "Recall" in shown and not any(name in repr(frozen) + shown for name in frozen.test.patients)
+
+
 def test_the_page_opens_offline_and_holds_no_patient(tmp_path):
     toy = toy_cohort(6)
     twin = sk.counterfactual(exact_generator(toy), toy[:2], do={"lesion": "present"})
@@ -217,7 +352,7 @@ def test_the_page_opens_offline_and_holds_no_patient(tmp_path):
     body = page.split("</script>", 1)[1]
     assert re.findall(r'(?:src|href)="(?!data:|#)([^"]+)"', body) == []
     assert "<b>toy</b>" not in page and "Evidence for review; not a conformity assessment" in page
-    assert body.count("Images of patients are left out") == 2
+    assert body.count("are left out of this dossier") == 2
     open_page = sk.Dossier(plan=plan(tmp_path), sections=[toy, twin], patient_images=True).html().split("</script>", 1)[1]
     assert PICTURE in open_page and PICTURE not in body
     told = json.loads(re.search(r'id="dossier">(.*?)</script>', page).group(1))
@@ -245,6 +380,13 @@ def test_results_speak_the_words_of_the_default_rules():
 STORED = [path.stem for path in Hybrid.stored.__globals__["STORED"].glob("*.json")]
 
 
+@pytest.mark.parametrize(("licence", "stated"), [("CC0", 1), ("CC0; CC BY 4.0", 1), ("not stated", 0), ("", 0), ("CC0; not stated", 0)])
+def test_a_licence_is_stated_when_all_of_it_is(licence, stated):
+    fake = exact_generator(toy_cohort(6)).sample(toy_table(6), seed=1)
+    facts = facts_of(replace(fake, provenance=replace(fake.provenance, licence=licence)))
+    assert [fact.value for fact in facts if fact.measure == "licence stated"] == [stated]
+
+
 def test_every_hazard_is_verified_by_rules_there_are():
     known = {(rule.section, rule.measure) for rule in sk.DossierPlan("Teaching").rules}
     assert not {pair for hazard in HAZARDS for pair in hazard.verified_by} - known
@@ -256,11 +398,27 @@ def test_a_placed_table_of_measurements_is_judged(tmp_path):
     assert sk.Dossier(plan=plan(tmp_path, rule), sections=[("compliance", table)]).claims()["result"].tolist() == [PASS]
 
 
+def test_tables_that_lack_columns_are_named_and_blanks_are_no_values():
+    bare = sk.Measured("Mine", pd.DataFrame({"measure": ["a"], "value": [1.0]}))
+    blank = pd.DataFrame([("a", 1.0, None, None, 3)], columns=[*MEASURED], dtype=object)
+    with pytest.raises(sk.DataError, match="Mine: the table has no low, high, n"):
+        sk.Dossier(intended_use="T", sections=[("coverage", bare)])
+    assert np.isnan(gathered([("coverage", sk.Measured("Mine", blank))])[0].facts[0].low)
+    assert [fact.group for fact in facts_of(sk.Scores("Mine", pd.DataFrame({"metric": ["Recall"], "value": [0.5]})))] == ["all"]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"sections": []}, "list of evidence"),
-        ({"sections": [3]}, "number 1 is a int"),
+        ({"sections": [3]}, "number 1: got 3"),
+        ({"sections": None}, "list of evidence"),
+        ({"sections": (one for one in [scores()])}, "list of evidence"),
+        ({"sections": "qc"}, "list of evidence"),
+        ({"sections": [sk.Generator]}, "the class Generator"),
+        ({"sections": [sk.Diffusion()]}, "recipe.fit"),
+        ({"sections": [scores()], "patient_images": "no"}, "True or False"),
+        ({"sections": [scores()], "out_of_scope": 3}, "out_of_scope"),
         ({"sections": [scores()], "intended_use": ""}, "intended_use"),
         ({"sections": [("beauty", scores())]}, "no section"),
         ({"sections": [sk.Measured("x", pd.DataFrame(columns=["measure", "value", "low", "high", "n"]))]}, "nobody knows where"),
@@ -275,6 +433,18 @@ def test_bad_input_is_refused(given, said):
 def test_a_plan_keeps_its_intended_use(tmp_path):
     with pytest.raises(sk.DataError, match="belong to the plan"):
         sk.Dossier(plan=plan(tmp_path), intended_use="Diagnosis", sections=[scores()])
+
+
+def test_a_value_that_is_not_there_is_blank_and_not_assessed(tmp_path):
+    found = sk.Dossier(plan=plan(tmp_path), sections=[scores(recall=(np.nan,) * 3)]).claims()
+    assert found["measured"].tolist() == [""] and found["result"].tolist() == [NOT_ASSESSED]
+
+
+def test_readers_who_are_always_wrong_tell_the_images_apart(tmp_path):
+    rows = pd.DataFrame({"measure": ["right answers"], "reader": ["all readers"], "value": [0.1], "low": [0.05], "high": [0.15], "n": [300]})
+    frozen = frozen_at(EARLY, sk.DossierPlan("Teaching"), tmp_path / "plan.json")
+    frame = sk.Dossier(plan=frozen, sections=[Readings("Readings", rows)]).frame()
+    assert frame.set_index("section").loc["reader_study", "status"] == NOT_MET
 
 
 def test_evidence_is_known_by_what_it_is():

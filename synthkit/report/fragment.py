@@ -1,10 +1,20 @@
 """Results as pieces of an HTML page that opens offline."""
 import html
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.files import write_atomically
+from synthkit.core.kinds import require_kind
 from synthkit.core.result import Section
+from synthkit.errors import DataError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+PICTURES = ("image", "heatmap", "contour", "surface", "volume", "isosurface")  # kinds of plotly traces that can hold pixels
 
 FOLDED = 16  # longer tables open on a click
 MANY = 9  # columns, beyond which a table is set smaller
@@ -38,6 +48,11 @@ def _figure(part: Section | Cohort) -> str:
     return picture.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
 
 
+def holds_pictures(figure: "Figure") -> bool:
+    """Whether pixels are in a figure, rather than marks and lines."""
+    return bool(figure.layout.images) or any(trace.type in PICTURES for trace in figure.data)
+
+
 def list_html(lines: list[str]) -> str:
     """Caveats as a list; nothing where there are none."""
     caveats = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
@@ -65,3 +80,16 @@ def page_html(title: str, body: str, *, style: str = STYLE) -> str:
 
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
             f'<link rel="icon" href="data:,"><style>{style}</style><script>{get_plotlyjs()}</script></head><body>{body}</body></html>')  # fmt: skip
+
+
+def write_page(path: str | Path, page: str) -> Path:
+    """Write a page, whole or not at all; DataError where that cannot be."""
+    require_kind("path", path, (str, Path), "a file to write, such as 'report.html'")
+    place = Path(path).expanduser()
+    if place.is_dir():
+        raise DataError(f"{str(place)!r} is a folder; give a file, such as {str(place / 'report.html')!r}")
+    try:
+        write_atomically(place, page.encode())
+    except OSError as error:
+        raise DataError(f"{str(place)!r} cannot be written ({error.strerror or error}); make room or give another file") from error
+    return place

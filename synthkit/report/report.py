@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.files import write_atomically
 from synthkit.core.provenance import code_version
 from synthkit.core.result import Section
 from synthkit.errors import DataError
-from synthkit.report.fragment import body_of, page_html, title_of
+from synthkit.report.fragment import body_of, page_html, title_of, write_page
 
 BANNER = "Synthetic images are marked as such. Not a medical device; final validation needs real patients."
 
@@ -50,9 +49,7 @@ class Report:
 
     def save(self, path: str | Path) -> Path:
         """Write the page; the file is whole or absent."""
-        path = Path(path)
-        write_atomically(path, self.html().encode())
-        return path
+        return write_page(path, self.html())
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<li>{html.escape(title_of(part))}</li>" for part in self.sections)

@@ -12,7 +12,7 @@ class Chapter:
         key: what rules and explicit placing call it.
         asks: the question it answers.
         filled_by: the evidence that fills it.
-        scorecard: whether it is one of the seven Cs of the FDA's scorecard for synthetic data.
+        scorecard: whether it is one of the seven Cs of the scorecard for synthetic medical data (Commun Eng 2025;4:130).
     """
 
     number: int
@@ -58,6 +58,8 @@ CHAPTERS = (
 )  # fmt: skip
 BY_KEY = {chapter.key: chapter for chapter in CHAPTERS}
 WRITTEN = ("risk", "independence", "unmet")  # by the dossier itself
+PLACES = tuple(key for key in BY_KEY if key not in WRITTEN)
+RULED = tuple(key for key in BY_KEY if key not in ("intended_use", "fit_for_purpose", "risk", "traceability", "unmet"))
 
 
 def chapter_key(name: str) -> str:
@@ -65,6 +67,6 @@ def chapter_key(name: str) -> str:
     plain = str(name).strip().lower().replace(" ", "_")
     by_title = {chapter.title.lower().replace(" ", "_"): chapter.key for chapter in CHAPTERS}
     key = by_title.get(plain, plain)
-    if key not in BY_KEY or key in WRITTEN:
-        raise DataError(f"{name!r} is no section that takes results or rules; there are {', '.join(key for key in BY_KEY if key not in WRITTEN)}")
+    if key not in PLACES:
+        raise DataError(f"{name!r} is no section that takes results; there are {', '.join(PLACES)}")
     return key

@@ -1,13 +1,16 @@
 """Claims: every rule of the plan against every value that it speaks of, each with the digest of the evidence behind it."""
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import pandas as pd
 
+from synthkit.core.result import Section
 from synthkit.report.dossier.evidence import Evidence
 from synthkit.report.dossier.fact import Fact
 from synthkit.report.dossier.plan import DossierPlan
 from synthkit.report.dossier.rule import ALL, EACH, NOT_ASSESSED, PassRule
 
+OF_PATIENTS = {"congruence", "coverage", "adherence", "utility", "bias", "reader_study"}  # sections whose results are measured on patients
 COLUMNS = ("section", "measure", "group", "claim", "rule", "measured", "n", "result", "reason", "evidence", "sha256")
 
 
@@ -32,15 +35,36 @@ def _held(rule: PassRule, plan: DossierPlan, evidence: Sequence[Evidence], *, fr
 
 
 def unfit(plan: DossierPlan, one: Evidence) -> str:
-    """Why values of this evidence say nothing under the plan; empty where they do."""
-    if plan.frozen is not None and one.cohorts and "given" not in one.cohorts:
-        if not one.at:
-            return "the result does not say when it was measured, and so not whether the rules were there before"
-        if one.at < plan.frozen.at:
-            return f"measured at {one.at}, before the rules were fixed at {plan.frozen.at}"
-    if plan.test is not None and "test" in one.cohorts and not plan.test.holds(one.cohorts["test"]):
-        return f"measured on other patients than the plan names ({plan.test.source})"
-    return ""
+    """Why values of this evidence say nothing under the plan; empty where they do. What a cohort says by itself is counted now, and of nobody."""
+    return (_at_another_time(plan, one) or _on_others(plan, one)) if isinstance(one.item, Section) else ""
+
+
+def _at_another_time(plan: DossierPlan, one: Evidence) -> str:
+    if plan.frozen is None:
+        return ""
+    measured = _time(one.at)
+    if measured is None:
+        return "the result does not say when it was measured, and so not whether the rules were there before"
+    if measured < datetime.fromisoformat(plan.frozen.at):
+        return f"measured at {one.at}, before the rules were fixed at {plan.frozen.at}"
+    return f"it says that it was measured at {one.at}, which is still to come" if measured > datetime.now(UTC) else ""
+
+
+def _time(told: str) -> datetime | None:
+    """A time that can be held against others: ISO 8601 with its zone."""
+    try:
+        found = datetime.fromisoformat(told)
+    except (TypeError, ValueError):
+        return None
+    return None if found.tzinfo is None else found
+
+
+def _on_others(plan: DossierPlan, one: Evidence) -> str:
+    if plan.test is None:
+        return ""
+    if "test" in one.cohorts:
+        return "" if plan.test.holds(one.cohorts["test"]) else f"measured on other patients than the plan names ({plan.test.source})"
+    return f"the result does not say on which patients it was measured; the plan names {plan.test.source}" if OF_PATIENTS & {*one.sections} else ""
 
 
 def _absent(rule: PassRule, evidence: Sequence[Evidence]) -> str:

@@ -8,25 +8,21 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from synthkit.core.cohort import Cohort
-from synthkit.core.files import write_atomically
 from synthkit.core.kinds import require_kind
 from synthkit.core.provenance import code_version
 from synthkit.core.result import Section
 from synthkit.errors import DataError, StoreError
-from synthkit.generators.generator import Generator
 from synthkit.report.dossier.claims import claims
 from synthkit.report.dossier.evidence import Evidence, gathered
 from synthkit.report.dossier.independence import with_independence
-from synthkit.report.dossier.page import BANNER, COLOURS, dossier_html
+from synthkit.report.dossier.page import BANNER, COLOURS, LIMITS, dossier_html
 from synthkit.report.dossier.plan import DossierPlan
 from synthkit.report.dossier.status import overview, unmet
 from synthkit.report.dossier.validation import final_validation
+from synthkit.report.fragment import write_page
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-TIMES = ("Times are those of the machines that measured; only a signature or a registry outside can prove that the plan was there before.",)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -59,7 +55,7 @@ class Dossier(Section):
     evidence: tuple[Evidence, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.sections, (Section, Cohort, Generator)) or not len(self.sections):
+        if not isinstance(self.sections, (list, tuple)) or not self.sections:
             raise DataError("a dossier takes a list of evidence: Dossier(intended_use=..., sections=[qc, privacy])")
         plan = DossierPlan.load(self.plan) if isinstance(self.plan, (str, Path)) else self.plan
         if plan is None:
@@ -69,6 +65,7 @@ class Dossier(Section):
             raise DataError(f"intended_use and out_of_scope belong to the plan, which says {plan.intended_use!r}; leave them out, or freeze another plan")
         if plan.frozen is not None and not plan.frozen.file.exists():
             raise StoreError(f"{plan.frozen.file} is gone: the plan must lie beside the dossier; restore it")
+        require_kind("patient_images", self.patient_images, bool, "True or False")
         object.__setattr__(self, "plan", plan)
         object.__setattr__(self, "evidence", with_independence(gathered(self.sections)))
 
@@ -93,7 +90,7 @@ class Dossier(Section):
         return unmet(self.frame(), self._claims)
 
     def caveats(self) -> list[str]:
-        return [BANNER, *TIMES, "No overall score is formed."]
+        return [BANNER, *LIMITS]
 
     def figure(self) -> "Figure":
         """How many claims of each section stand where."""
@@ -112,6 +109,4 @@ class Dossier(Section):
 
     def save(self, path: str | Path) -> Path:
         """Write the page; the file is whole or absent."""
-        path = Path(path)
-        write_atomically(path, self.html().encode())
-        return path
+        return write_page(path, self.html())

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 
 from synthkit.core.cohort import Cohort
+from synthkit.core.kinds import require_kind
 from synthkit.core.lineage import canonical_json
 from synthkit.core.provenance import digest
 from synthkit.core.result import Scores, Section, Tabled
@@ -15,19 +16,21 @@ from synthkit.evidence.verify import Verification
 from synthkit.explanation.attribution import Explanation
 from synthkit.explanation.audit import ExplanationAudit
 from synthkit.explanation.counterfactual import Counterfactual
+from synthkit.explanation.flip_result import Flip
 from synthkit.explanation.scorecard import Scorecard
 from synthkit.explanation.shapley import Agreement
 from synthkit.explanation.shortcut import Shortcut
 from synthkit.explanation.soundness import Soundness
+from synthkit.generators.base import Recipe
 from synthkit.generators.generator import Generator
 from synthkit.lifecycle.drift import Drift
 from synthkit.lifecycle.promote import Promotion
 from synthkit.metrics.checks.result import ImageChecks
 from synthkit.metrics.utility import Utility
-from synthkit.report.dossier.chapters import BY_KEY, chapter_key
+from synthkit.report.dossier.chapters import BY_KEY, PLACES, chapter_key
 from synthkit.report.dossier.fact import Fact
 from synthkit.report.dossier.from_results import facts_of, placed_facts
-from synthkit.report.fragment import title_of
+from synthkit.report.fragment import holds_pictures, title_of
 from synthkit.report.gallery import Gallery
 from synthkit.studies.audit.result import Audit
 from synthkit.studies.completion import Completion
@@ -42,9 +45,8 @@ HOMES: Mapping[type, tuple[str, ...]] = {
     Verification: ("change_control",), Trace: ("change_control",), Difference: ("change_control",), Utility: ("utility",), Hybrid: ("utility",),
     Audit: ("bias",), Readings: ("reader_study",), Generator: ("generator", "change_control"), Gallery: ("congruence",), Stress: ("bias",),
     Completion: ("comprehension",), Promotion: ("change_control",), Drift: ("change_control",),
-    **dict.fromkeys((Soundness, ExplanationAudit, Counterfactual, Explanation, Scorecard, Agreement, Shortcut), ("comprehension",)),
+    **dict.fromkeys((Soundness, ExplanationAudit, Counterfactual, Flip, Explanation, Scorecard, Agreement, Shortcut), ("comprehension",)),
 }  # fmt: skip
-PICTURED = (Cohort, Completion, Counterfactual, Explanation, Gallery, ImageChecks, Privacy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +75,10 @@ class Evidence:
 
     @property
     def shows_patients(self) -> bool:
-        """Whether its figure holds images of real patients, edited ones included."""
-        return isinstance(self.item, PICTURED) and any(_of_patients(cohort) for cohort in self.cohorts.values())
+        """Whether its figure holds pictures that are of real patients, edited ones included, or of which it is not known."""
+        if isinstance(self.item, Generator) or (self.cohorts and not any(map(_of_patients, self.cohorts.values()))):
+            return False
+        return holds_pictures(self.item.figure())
 
     @property
     def title(self) -> str:
@@ -98,12 +102,12 @@ def gathered(given: Sequence[object]) -> tuple[Evidence, ...]:
 
 
 def _one(number: int, given: object) -> Evidence:
-    key, item = given if isinstance(given, tuple) and len(given) == 2 else ("", given)
-    if not isinstance(item, (Section, Cohort, Generator)):
-        hint = "; the kept cases of a view are its .kept" if isinstance(item, (list, tuple)) else ""
-        raise DataError(f"sections: number {number} is a {type(item).__name__}; give results, cohorts, generators, or (section, result){hint}")
+    key, item = given if isinstance(given, tuple) and len(given) == 2 else (None, given)
+    hint = "; a recipe gives a generator when it was fitted: recipe.fit(train)" if isinstance(item, Recipe) else ""
+    hint = "; the kept cases of a view are its .kept" if isinstance(item, (list, tuple)) else hint
+    require_kind(f"sections, number {number}", item, (Section, Cohort, Generator), f"results, cohorts, generators, or (section, result){hint}")
     facts = facts_of(item)
-    if key:
+    if key is not None:
         place = chapter_key(str(key))
         facts, homes = [*facts, *placed_facts(item, place)] if isinstance(item, Section) else facts, (place,)
     else:
@@ -118,7 +122,7 @@ def _homes(item: Item, number: int) -> tuple[str, ...]:
     found = next((homes for kind, homes in HOMES.items() if isinstance(item, kind)), None)
     if found is None:
         raise DataError(f"sections: nobody knows where number {number} ({type(item).__name__}: {item.title}) belongs; say it: ('comprehension', result), "  # type: ignore[union-attr]
-                        f"with one of {', '.join(key for key in BY_KEY)}")  # fmt: skip
+                        f"with one of {', '.join(PLACES)}")  # fmt: skip
     return found
 
 
@@ -176,6 +180,11 @@ def _(item: Gallery) -> Mapping[str, Cohort]:
 
 @cohorts_of.register
 def _(item: Counterfactual) -> Mapping[str, Cohort]:
+    return {"edited": item.factual}
+
+
+@cohorts_of.register
+def _(item: Flip) -> Mapping[str, Cohort]:
     return {"edited": item.factual}
 
 

@@ -1,6 +1,7 @@
 """A measured value as a dossier holds it against a rule, whatever result it comes from."""
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import isfinite
 
 import pandas as pd
 
@@ -32,7 +33,9 @@ class Fact:
 
     @property
     def words(self) -> str:
-        """The value with its interval, as people write it."""
+        """The value with its interval, as people write it; empty where the result holds none."""
+        if not isfinite(self.value):
+            return ""
         ends = "" if self.low != self.low else f" [{self.low:.3g}, {self.high:.3g}]"
         return f"{self.value:.4g}{ends}"
 
@@ -44,5 +47,5 @@ def facts_in(frame: pd.DataFrame, *, section: str, **columns: str) -> Iterator[F
     """One fact per row of a result's table; `columns` says which of its columns hold measure, group, value, low, high, n and the floors."""
     for row in frame.to_dict("records"):
         told = {name: row[column] for name, column in columns.items()}
-        numbers = {name: float(value) for name, value in told.items() if name not in ("measure", "group")}
+        numbers = {name: NAN if value is None else float(value) for name, value in told.items() if name not in ("measure", "group")}
         yield Fact(section=section, measure=str(told["measure"]), group=str(told.get("group", ALL)), **numbers)

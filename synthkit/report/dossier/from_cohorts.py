@@ -29,7 +29,12 @@ def cohort_facts(cohort: Cohort) -> Iterator[Fact]:
     yield Fact(section="completeness", measure="levels that occur", value=occurring / max(1, levels), n=count)
     kinds = [cohort.makers()[key].kind for key in cohort.made_by()]
     yield Fact(section="compliance", measure="images marked as synthetic", value=float(np.mean([kind != "real" for kind in kinds])), n=count)
-    yield Fact(section="compliance", measure="licence stated", value=float(cohort.provenance.licence != UNSTATED), n=count)
+    yield Fact(section="compliance", measure="licence stated", value=float(_licensed(cohort.provenance.licence)), n=count)
+
+
+def _licensed(said: str) -> bool:
+    """Whether every part of a merged licence is stated."""
+    return all(part.strip() not in ("", UNSTATED) for part in said.split(";"))
 
 
 def specification(cohort: Cohort) -> dict[str, Any]:

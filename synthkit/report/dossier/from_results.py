@@ -7,6 +7,7 @@ import pandas as pd
 from synthkit.core.cohort import Cohort
 from synthkit.core.intervals import wilson
 from synthkit.core.result import Measured, Scores, Section
+from synthkit.errors import DataError
 from synthkit.evidence.difference import Difference
 from synthkit.evidence.replay import EXACT, TOLERANT, Replay
 from synthkit.evidence.verify import FAILED, Verification
@@ -17,6 +18,7 @@ from synthkit.metrics.checks.result import ImageChecks
 from synthkit.metrics.utility import Utility
 from synthkit.report.dossier.fact import NAN, Fact, facts_in
 from synthkit.report.dossier.from_cohorts import cohort_facts
+from synthkit.report.dossier.rule import ALL
 from synthkit.studies.audit.result import Audit
 from synthkit.studies.hybrid.result import Hybrid
 from synthkit.studies.privacy.result import COPYING, NOT_ASSESSED, Privacy
@@ -24,6 +26,7 @@ from synthkit.studies.reader.result import Readings
 
 CONGRUENCE, COVERAGE = "congruence", "coverage"
 OF_METRIC = {"Recall": COVERAGE, "Coverage": COVERAGE, "Vendi": COVERAGE, "MSSSIM": COVERAGE, "Adherence AUC": "adherence", "Adherence R2": "adherence"}
+MEASURED = ("measure", "value", "low", "high", "n")
 EVENNESS = ("Precision", "Recall", "KID")
 SCORE = {"measure": "metric", "group": "group", "value": "value", "low": "low", "high": "high", "floor_low": "floor_low", "floor_high": "floor_high", "n": "n"}
 
@@ -41,7 +44,7 @@ def _(item: Cohort) -> list[Fact]:
 
 @facts_of.register
 def _(item: Scores) -> list[Fact]:
-    frame = item.frame().assign(n=lambda rows: rows[["n_real", "n_fake"]].min(axis=1))
+    frame = item.frame().assign(n=lambda rows: rows[["n_real", "n_fake"]].min(axis=1), group=lambda rows: rows["group"].fillna(ALL).astype(str))
     section = frame["metric"].map(lambda name: OF_METRIC.get(name, CONGRUENCE))
     found = [fact for key, part in frame.groupby(section, sort=False) for fact in facts_in(part, section=str(key), **SCORE)]
     return [*found, *_evenness(frame)]
@@ -137,7 +140,10 @@ def _(item: Difference) -> list[Fact]:
 
 
 def placed_facts(item: Section, key: str) -> list[Fact]:
-    """The values of a plain table of measurements, for the section that its author names."""
+    """The values of a plain table of measurements, for the section that its author names; DataError where it lacks a column."""
     if not isinstance(item, Measured):
         return []
-    return [*facts_in(item.frame(), section=key, measure="measure", value="value", low="low", high="high", n="n")]
+    lacking = [name for name in MEASURED if name not in item.frame()]
+    if lacking:
+        raise DataError(f"{item.title}: the table has no {', '.join(lacking)}; give the columns {', '.join(MEASURED)}, blank where there is no value")
+    return [*facts_in(item.frame(), section=key, **{name: name for name in MEASURED})]

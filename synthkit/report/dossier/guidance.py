@@ -7,7 +7,7 @@ GUIDANCE = (
     ("FDA, draft guidance on AI-enabled device software functions (2025), VIII Data management",
      "Data collection, representativeness, reference standard, separation of development and test data",
      ("intended_use", "generator", "generation", "congruence", "coverage", "completeness", "independence", "bias")),
-    ("FDA scorecard for synthetic medical data: seven Cs (Commun Eng 2025;4:130)",
+    ("Scorecard for synthetic medical data: seven Cs (Commun Eng 2025;4:130; a paper by scientists of the FDA, not a guidance)",
      "Congruence, coverage, constraint, completeness, compliance, comprehension, consistency",
      ("congruence", "coverage", "constraint", "completeness", "compliance", "comprehension", "consistency")),
     ("EMA, reflection paper on AI in the medicinal product lifecycle (2024)",

@@ -15,7 +15,12 @@ from synthkit.report.dossier.written import WHOLE, written
 from synthkit.report.fragment import STYLE, body_of, list_html, page_html, table_html
 
 BANNER = "Evidence for review; not a conformity assessment. Images are synthetic unless they are marked otherwise. Not a medical device."
-WITHHELD = "Images of patients are left out of this dossier; Dossier(..., patient_images=True) puts them in, where that is allowed."
+LIMITS = (
+    "Times are those of the machines that measured; only a signature or a registry outside can prove that the plan was there before.",
+    "What a cohort says by itself (completeness, marks, licence) is counted when the dossier is made, whenever its images were.",
+    "No overall score is formed: a section passes only if all its claims do.",
+)
+WITHHELD = "Images of patients, or of unknown origin, are left out of this dossier; Dossier(..., patient_images=True) puts them in, where that is allowed."
 COLOURS = {PASS: "#1b7f4b", MEETS: "#7a6a00", STATED: "#5b6b7b", OPEN: "#a35a00", NOT_ASSESSED: "#a35a00", NOT_MET: "#b3261e"}
 SHOWN = ["claim", "rule", "measured", "n", "result", "reason", "evidence"]
 MORE = """
@@ -36,7 +41,7 @@ def dossier_html(
     title: str, plan: DossierPlan, evidence: Sequence[Evidence], claims: pd.DataFrame, overview: pd.DataFrame, *, made: str, patient_images: bool
 ) -> str:
     """The whole page: overview, scorecard, twenty sections, evidence, and the same in machine-readable form."""
-    head = f'<h1>{html.escape(title)}</h1><p>{made}</p><p class="banner">{BANNER}</p>{_counts(claims, overview)}'
+    head = f'<h1>{html.escape(title)}</h1><p>{made}</p><p class="banner">{BANNER}</p>{_counts(claims)}{list_html([*LIMITS])}'
     links = "".join(f'<a href="#{one.key}">{one.number} {html.escape(one.title)}</a>' for one in CHAPTERS)
     sections = "".join(_chapter(one, plan, evidence, claims, overview) for one in CHAPTERS)
     shown = "".join(_evidence(one, patient_images) for one in evidence) or "<p>None was given.</p>"
@@ -49,10 +54,10 @@ def badge(result: str) -> str:
     return f'<span class="badge" style="background:{COLOURS[result]}">{html.escape(result)}</span>'
 
 
-def _counts(claims: pd.DataFrame, overview: pd.DataFrame) -> str:
+def _counts(claims: pd.DataFrame) -> str:
     found = claims["result"].value_counts()
     said = ", ".join(f"{found[name]} {name}" for name in COLOURS if name in found) or "none"
-    return f"<p>{len(claims)} claims: {html.escape(said)}. There is no overall score: a section passes only if all its claims do.</p>"
+    return f"<p>{len(claims)} claims: {html.escape(said)}.</p>"
 
 
 def _overview(overview: pd.DataFrame) -> str:
@@ -84,17 +89,17 @@ def _chapter(one: Chapter, plan: DossierPlan, evidence: Sequence[Evidence], clai
     here = [piece for piece in evidence if one.key in piece.sections]
     links = ", ".join(f'<a href="#{piece.name}">{piece.name} {html.escape(piece.title)}</a>' for piece in here)
     own = table_html(unmet(overview, claims), folded=WHOLE) if one.key == "unmet" else written(one.key, plan, evidence, claims, overview)
-    why = f" {html.escape(row['why'])}" if row["why"] else ""
+    why = f"<p>{html.escape(row['why'])}</p>" if row["why"] else ""
     filled = f"<p>Evidence: {links}</p>" if here else f"<p>Filled by: {html.escape(one.filled_by)}.</p>"
     return (f'<section id="{one.key}"><h2>{one.number} {html.escape(one.title)} {badge(row["status"])}</h2><p class="asks">{html.escape(one.asks)}</p>'
-            f"<p>{why}</p>{told}{own}{filled}</section>")  # fmt: skip
+            f"{why}{told}{own}{filled}</section>")  # fmt: skip
 
 
 def _evidence(one: Evidence, patient_images: bool) -> str:
     hidden = one.shows_patients and not patient_images
     body = "" if isinstance(one.item, Generator) else body_of(one.item, pictures=not hidden)
     note = list_html([WITHHELD]) if hidden else ""
-    when = f" · measured {one.at}" if one.at else ""
+    when = f" · measured {html.escape(str(one.at))}" if one.at else ""
     return (f'<div class="evidence" id="{one.name}"><h3>{one.name} {html.escape(one.title)}</h3><p class="digest">sha256 <code>{one.sha256}</code>{when}</p>'
             f"{note}{body}</div>")  # fmt: skip
 

@@ -35,7 +35,8 @@ class Registered:
 
     def holds(self, cohort: Cohort) -> bool:
         """Whether all patients of a cohort are among these, of the same source."""
-        return len(cohort) > 0 and cohort.provenance.kind == self.kind and patients_of(cohort) <= set(self.patients)
+        origin = cohort.provenance
+        return len(cohort) > 0 and (origin.kind, origin.source) == (self.kind, self.source) and patients_of(cohort) <= set(self.patients)
 
 
 def patients_of(cohort: Cohort) -> set[str]:

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from synthkit.report.dossier.defaults import KNOWN, SHARED
 from synthkit.report.dossier.rule import NOT_ASSESSED
 
 BY_HAND = "to be estimated by the manufacturer"
@@ -43,8 +44,7 @@ HAZARDS = (
            "Marks in tag, table, title and file; lineage of every image", (("compliance", "images marked as synthetic"),)),
     Hazard("Benefit is overstated", "Test patients were known to the generator, or were chosen on", "A worse model is put into use",
            "Patients kept disjoint; rules fixed before the run; negative results kept",
-           (("independence", "patients that the generator learnt from"), ("independence", "patients shared with training data"),
-            ("utility", "AUPRC difference"))),
+           (("independence", KNOWN), ("independence", SHARED), ("utility", "AUPRC difference"))),
     Hazard("An edit is taken for what would have happened", "A counterfactual is wrong, or moves what it should not", "Wrong reasons are believed of a model",
            "Edits held against exact truth and against doing nothing", (("comprehension", "r2_delta"),)),
     Hazard("The evidence no longer fits the images", "Weights, code or data changed after the assessment", "Evidence is relied on that does not hold",

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-from synthkit.core.kinds import require_number
+from synthkit.core.kinds import require_kind, require_number
 from synthkit.errors import DataError
-from synthkit.report.dossier.chapters import BY_KEY, chapter_key
+from synthkit.report.dossier.chapters import BY_KEY, RULED, chapter_key
 
 EACH, ALL = "each", "all"
 PASS, MEETS, NOT_MET, NOT_ASSESSED, OPEN = "PASS", "meets the rule (not frozen)", "NOT MET", "NOT ASSESSED", "OPEN"
@@ -44,6 +44,8 @@ class PassRule:
 
     def __post_init__(self) -> None:
         key = self.section if self.section == "independence" else chapter_key(self.section)
+        if key not in RULED:
+            raise DataError(f"section={self.section!r}: {BY_KEY[key].title} is not judged by rules; there are {', '.join(RULED)}")
         object.__setattr__(self, "section", key)
         for name in ("measure", "group"):
             if not isinstance(vars(self)[name], str) or not vars(self)[name]:
@@ -52,6 +54,8 @@ class PassRule:
             raise DataError(f"the rule for {self.measure}: give one of at_least= and at_most=")
         require_number("at_least" if self.at_most is None else "at_most", self.bound, "a number that the measure is held against")
         require_number("fewest", self.fewest, "the smallest n, a whole number of 1 or more", whole=True)
+        require_kind("of_floor", self.of_floor, bool, "True or False")
+        require_kind("claim", self.claim, str, "the claim in words")
         if self.fewest < 1 or self.judged_by not in (INTERVAL, VALUE):
             raise DataError(f"fewest={self.fewest}, judged_by={self.judged_by!r}: give 1 or more, and one of {INTERVAL!r}, {VALUE!r}")
 
@@ -96,8 +100,3 @@ class PassRule:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def chapter_title(key: str) -> str:
-    """Number and title of a section."""
-    return f"{BY_KEY[key].number} {BY_KEY[key].title}"

@@ -16,26 +16,44 @@ from synthkit.studies.hybrid.result import Hybrid
 
 def final_validation(plan: DossierPlan, evidence: Sequence[Evidence], claims: pd.DataFrame) -> tuple[str, str]:
     """PASS or OPEN, and why."""
+    studies = [one for one in evidence if isinstance(one.item, (Utility, Hybrid)) and "test" in one.cohorts and not unfit(plan, one)]
+    generators = [one.item for one in evidence if isinstance(one.item, Generator)]
+    lacking = _unnamed(plan) or _unmeasured(plan, studies) or _unknown(studies, generators) or _touched(plan, evidence, generators)
+    return (OPEN, lacking) if lacking else _by_claims(claims, studies)
+
+
+def _unnamed(plan: DossierPlan) -> str:
     test, doubt = plan.test, plan.doubt()
     if doubt:
-        return OPEN, f"no rules were fixed before the run: {doubt}"
+        return f"no rules were fixed before the run: {doubt}"
     if test is None:
-        return OPEN, "the plan names no test cohort; freeze one that does: sk.DossierPlan(..., test=cohort)"
-    if test.kind != "real":
-        return OPEN, f"the plan's test cohort ({test.source}) is {test.kind}: only real patients can validate"
-    studies = [one for one in evidence if isinstance(one.item, (Utility, Hybrid)) and "test" in one.cohorts and not unfit(plan, one)]
+        return "the plan names no test cohort; freeze one that does: sk.DossierPlan(..., test=cohort)"
+    return "" if test.kind == "real" else f"the plan's test cohort ({test.source}) is {test.kind}: only real patients can validate"
+
+
+def _unmeasured(plan: DossierPlan, studies: Sequence[Evidence]) -> str:
     if not studies:
-        return OPEN, f"no study of utility was measured on {test.source}"
-    generators = [one.item for one in evidence if isinstance(one.item, Generator)]
+        return f"no study of utility was measured on {plan.test.source}"  # type: ignore[union-attr]
+    named = len(plan.test.patients)  # type: ignore[union-attr]
+    seen = {one.name: len(patients_of(one.cohorts["test"])) for one in studies}
+    return next((f"{name} was measured on {count} of the {named} patients that the plan names" for name, count in seen.items() if count < named), "")
+
+
+def _unknown(studies: Sequence[Evidence], generators: Sequence[Generator]) -> str:
+    """Whose patients cannot be told: of no generator, or of one that is not here."""
     if not generators or not all(one.patients for one in generators):
-        return OPEN, "no generator that names the patients it learnt from is among the evidence"
-    named = set(test.patients)
-    touched = {name: len(named & set(one.patients)) for name, one in ((generator.card.name, generator) for generator in generators)}
-    touched |= {f"{part} of {one.name}": len(named & patients_of(cohort)) for one in evidence for part, cohort in one.cohorts.items() if part in LEARNT_ON}
-    leaks = {name: count for name, count in touched.items() if count}
-    if leaks:
-        return OPEN, "the test cohort is not untouched: " + ", ".join(f"{count} of its patients in {name}" for name, count in leaks.items())
-    return _by_claims(claims, studies)
+        return "no generator that names the patients it learnt from is among the evidence"
+    weights = {one.weights_digest() for one in generators}
+    made = {one.name: {maker.digests.get("weights") for maker in one.cohorts["synthetic"].makers().values()} for one in studies if "synthetic" in one.cohorts}
+    return next((f"the synthetic images of {name} were not made by a generator among the evidence" for name, by in made.items() if not by <= weights), "")
+
+
+def _touched(plan: DossierPlan, evidence: Sequence[Evidence], generators: Sequence[Generator]) -> str:
+    named = set(plan.test.patients)  # type: ignore[union-attr]
+    touched = [(one.card.name, len(named & one.patients)) for one in generators]
+    touched += [(f"{part} of {one.name}", len(named & patients_of(cohort))) for one in evidence for part, cohort in one.cohorts.items() if part in LEARNT_ON]
+    leaks = ", ".join(f"{count} of its patients in {name}" for name, count in touched if count)
+    return f"the test cohort is not untouched: {leaks}" if leaks else ""
 
 
 def _by_claims(claims: pd.DataFrame, studies: Sequence[Evidence]) -> tuple[str, str]:

@@ -27,7 +27,7 @@ def written(key: str, plan: DossierPlan, evidence: Sequence[Evidence], claims: p
     if key == "intended_use":
         return _said("Intended use", plan.intended_use) + _said("Out of scope", plan.out_of_scope or "not stated")
     if key == "fit_for_purpose":
-        return _hashes(plan_table(plan)) + table_html(rules_table(plan), folded=WHOLE)
+        return _hashes(plan.facts()) + table_html(plan.frame(), folded=WHOLE)
     if key == "generator":
         return "".join(one.item.card._repr_html_() for one in evidence if isinstance(one.item, Generator))
     if key == "generation":
@@ -57,21 +57,6 @@ def _generation(cohorts: Sequence[Cohort]) -> str:
         return ""
     told = table_html(pd.DataFrame([specification(cohort) for cohort in cohorts]), folded=WHOLE)
     return told + "".join(_said("Images by factor", cohort.provenance.source) + table_html(request(cohort)) for cohort in cohorts)
-
-
-def plan_table(plan: DossierPlan) -> pd.DataFrame:
-    """When the rules were fixed, by whom, and on which patients they are judged."""
-    frozen, test = plan.frozen, plan.test
-    fixed = plan.doubt() or f"{frozen.at}, with {frozen.code}"  # type: ignore[union-attr]
-    judged = f"{test.kind}: {test.source}, {test.images} images of {len(test.patients)} patients, root {test.root}" if test else "no cohort is named"  # type: ignore[union-attr]
-    rows = [("rules fixed", fixed), ("sha256 of the plan", frozen.sha256 if frozen else "none"), ("signature", plan.signed_by()), ("judged on", judged)]
-    return pd.DataFrame(rows, columns=["plan", "what it says"])
-
-
-def rules_table(plan: DossierPlan) -> pd.DataFrame:
-    """The rules as they were fixed."""
-    rows = [(rule.section, rule.claim or rule.says(rule.group), f"{rule.measure} ({rule.group})", rule.words) for rule in plan.rules]
-    return pd.DataFrame(rows, columns=["section", "claim", "measure (group)", "rule"])
 
 
 def digests(plan: DossierPlan, evidence: Sequence[Evidence]) -> pd.DataFrame:
