@@ -159,6 +159,12 @@ def test_what_was_measured_on_nobody_knows_whom_is_not_assessed(tmp_path):
     assert found["result"].tolist() == [NOT_ASSESSED] * 2 and found["reason"].str.contains("does not say on which patients").all()
 
 
+def test_a_part_of_the_patients_named_is_said(tmp_path):
+    test = toy_cohort(12, prefix="t")
+    part, whole = (sk.Dossier(plan=plan(tmp_path, test=test), sections=[scores({"test": one})]).claims() for one in (test[:8], test))
+    assert part["reason"].iloc[0].endswith("on 8 of the 12 patients that the plan names") and "patients" not in whole["reason"].iloc[0]
+
+
 def test_patients_of_another_source_are_others_whatever_their_names(tmp_path):
     test = toy_cohort(12, prefix="t")
     other = replace(test, provenance=replace(test.provenance, source="elsewhere"))
@@ -448,5 +454,8 @@ def test_readers_who_are_always_wrong_tell_the_images_apart(tmp_path):
 
 
 def test_evidence_is_known_by_what_it_is():
-    first, same, other = (gathered([scores(recall=values)])[0].sha256 for values in ((0.8, 0.7, 0.9), (0.8, 0.7, 0.9), (0.8, 0.7, 0.91)))
+    now, later = "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:01+00:00"
+    first, same, other = (gathered([scores(recall=values, at=now)])[0].sha256 for values in ((0.8, 0.7, 0.9), (0.8, 0.7, 0.9), (0.8, 0.7, 0.91)))
     assert first == same != other
+    elsewhere = [scores(recall=(0.8, 0.7, 0.9), at=later), *(scores({"test": toy_cohort(6, prefix=name)}, recall=(0.8, 0.7, 0.9), at=now) for name in "ab")]
+    assert len({first, *(piece.sha256 for piece in gathered(elsewhere))}) == 4

@@ -8,6 +8,7 @@ from synthkit.core.result import Section
 from synthkit.report.dossier.evidence import Evidence
 from synthkit.report.dossier.fact import Fact
 from synthkit.report.dossier.plan import DossierPlan
+from synthkit.report.dossier.registered import patients_of
 from synthkit.report.dossier.rule import ALL, EACH, NOT_ASSESSED, PassRule
 
 OF_PATIENTS = {"congruence", "coverage", "adherence", "utility", "bias", "reader_study"}  # sections whose results are measured on patients
@@ -26,6 +27,7 @@ def _held(rule: PassRule, plan: DossierPlan, evidence: Sequence[Evidence], *, fr
     for one, fact in found:
         lacking = unfit(plan, one)
         result, reason = (NOT_ASSESSED, lacking) if lacking else rule.judge(fact.row(), frozen=frozen)
+        reason += "" if lacking else _part(plan, one)
         yield {"section": rule.section, "measure": rule.measure, "group": fact.group, "claim": rule.says(fact.group), "rule": rule.words,
                "measured": fact.words, "n": fact.n, "result": result, "reason": reason, "evidence": one.name, "sha256": one.sha256}  # fmt: skip
     if not found:
@@ -65,6 +67,14 @@ def _on_others(plan: DossierPlan, one: Evidence) -> str:
     if "test" in one.cohorts:
         return "" if plan.test.holds(one.cohorts["test"]) else f"measured on other patients than the plan names ({plan.test.source})"
     return f"the result does not say on which patients it was measured; the plan names {plan.test.source}" if OF_PATIENTS & {*one.sections} else ""
+
+
+def _part(plan: DossierPlan, one: Evidence) -> str:
+    """That only some of the patients named were judged, so that nobody takes a chosen part for the whole."""
+    if plan.test is None or "test" not in one.cohorts:
+        return ""
+    count, named = len(patients_of(one.cohorts["test"])), len(plan.test.patients)
+    return f"; on {count} of the {named} patients that the plan names" if count < named else ""
 
 
 def _absent(rule: PassRule, evidence: Sequence[Evidence]) -> str:

@@ -56,7 +56,7 @@ class Evidence:
     Args:
         number: E1, E2 and so on, in the order in which it was given.
         sections: keys of the sections that it stands in.
-        sha256: of what it is: weights and settings, the records of a cohort, or title, table and caveats of a result.
+        sha256: of what it is: weights and settings, the records of a cohort, or title, table, caveats, time and cohorts of a result.
         cohorts: what it was measured on, by part.
         at: when it was measured; empty where it does not say.
     """
@@ -133,7 +133,8 @@ def sha256_of(item: object) -> str:
 
 @sha256_of.register
 def _(item: Section) -> str:
-    told = {"kind": type(item).__name__, "title": item.title, "rows": item.frame().to_dict("records"), "caveats": item.caveats()}
+    told = {"kind": type(item).__name__, "title": item.title, "rows": item.frame().to_dict("records"), "caveats": item.caveats(),
+            "at": time_of(item), "cohorts": {part: cohort.root for part, cohort in cohorts_of(item).items()}}  # fmt: skip
     return digest(canonical_json(told))
 
 
