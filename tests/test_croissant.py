@@ -136,6 +136,9 @@ def test_what_cannot_be_described_is_refused(tmp_path):
     sk.to_croissant(fake, tmp_path / "b")
     with pytest.raises(DataError, match="holds another cohort"):
         sk.to_croissant(fake[:2], tmp_path / "b")
+    with store.writing(tmp_path / "d" / "cohort"):
+        with pytest.raises(StoreError, match="written by another process"):
+            sk.to_croissant(fake, tmp_path / "d")
     clash = sk.Cohort(fake.images, fake.table.assign(image="x"), fake.schema, fake.provenance)
     with pytest.raises(DataError, match="has a column 'image'"):
         sk.to_croissant(clash, tmp_path / "c")
