@@ -68,6 +68,23 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def await_end(family: list[psutil.Process], seconds: float = 30) -> None:
+    """Wait until the workers of a killed process have ended too."""
+    until = time.monotonic() + seconds
+    while any(lives(one) for one in family):
+        if time.monotonic() > until:
+            raise SystemExit("a worker outlived the process that started it")
+        time.sleep(0.02)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process runs; one that nobody waited for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def kills(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
     """Kill the process, two workers beside it, again and again, until a generation of 5,000 images is whole; and so on with the next."""
     made(folder, 5000)
@@ -91,8 +108,7 @@ def kills(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
                 program.communicate()
                 killed += 1
                 torn += any(path.suffix == ".part" for path in (folder / out).rglob("*"))
-                if psutil.wait_procs(family, timeout=30)[1]:
-                    raise SystemExit("a worker outlived the process that started it")
+                await_end(family)
         drawn.append(starts)
         same = content(folder / out) == expected
         ids = sk.load(folder / out).table["request_id"]
