@@ -53,6 +53,8 @@ _HOMES = {
     "synthkit.generators.diffusion": ("Diffusion",),
     "synthkit.generators.gan": ("GAN",),
     "synthkit.generators.latent": ("LatentDiffusion",),
+    "synthkit.generators.foundation.to_diffusers": ("to_diffusers",),
+    "synthkit.generators.pretrained": ("Pretrained",),
     "synthkit.generators.student": ("Student",),
     "synthkit.generators.vae": ("VAE",),
     "synthkit.explanation.attribution": ("Explanation", "explain"),

@@ -1,9 +1,13 @@
 """What every generator family promises; each family in synthkit/generators is found and held to it."""
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
@@ -13,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toys import SCHEMA, SMALL_NET, exact_generator, toy_cohort, toy_table
+from toys import SCHEMA, SMALL_NET, exact_generator, tiny_pipeline, toy_cohort, toy_table
 
 import synthkit.generators
 from synthkit.core.budget import Steps
@@ -34,13 +38,23 @@ SMALL = {"Diffusion": {"options": SMALL_NET, "batch_size": 16, "steps": 8, "lear
          "VAE": {"options": SMALL_NET, "batch_size": 16, "learning_rate": 4e-3},
          "LatentDiffusion": {"options": SMALL_NET, "codec_options": {"widths": (16, 16)}, "batch_size": 16, "steps": 8, "learning_rate": 4e-3},
          "GAN": {"widths": (32, 16), "batch_size": 16},
-         "Student": {"options": SMALL_NET, "batch_size": 16, "learning_rate": 2e-3}}  # fmt: skip
+         "Student": {"options": SMALL_NET, "batch_size": 16, "learning_rate": 2e-3},
+         "Pretrained": {"batch_size": 16, "learning_rate": 1e-2, "steps": 8}}  # fmt: skip
 ROOT = Path(__file__).parents[1]
 WANT = SCHEMA.grid(lesion=["absent", "present"], age=[30, 70], each=3).assign(image_id=lambda t: [f"want-{i}" for i in t.index])
 
 
+@cache
+def pipeline() -> Path:
+    """What `Pretrained` adapts: a pipeline with random weights."""
+    folder = Path(tempfile.mkdtemp(prefix="synthkit-pipeline"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return tiny_pipeline(folder)
+
+
 def recipe_of(family: str) -> Recipe:
-    return RECIPES[family](**SMALL.get(family, {}))
+    needed = {"path": pipeline()} if family == "Pretrained" else {}
+    return RECIPES[family](**needed, **SMALL.get(family, {}))
 
 
 def fitted(family: str, cohort: Cohort, **how: object) -> Generator:
@@ -256,6 +270,10 @@ def test_a_family_without_an_encoder_says_so():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_volumes_and_odd_sizes_work_from_end_to_end(family, size):
     cohort = toy_cohort(6, size=size)
+    if family == "Pretrained" and len(size) == 3:
+        with pytest.raises(FitError, match="makes pictures"):
+            fitted(family, cohort, budget=Steps(1), seed=0)
+        return
     generator = fitted(family, cohort, budget=Steps(1), seed=0)
     fake = generator.sample(WANT[:2], seed=0)
     assert fake.images.raw().shape == (2, 1, *size)

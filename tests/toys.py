@@ -1,4 +1,7 @@
 """Toy cohorts whose factors can be read off the pixels: the finding sets the brightness, the diameter the size of a square."""
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import torch
@@ -117,3 +120,42 @@ class Interrupted(Trainable):
         if self.count == self.fail_at:
             raise PowerCut
         return self.inner.training_step(batch)
+
+
+def tiny_pipeline(folder: Path, *, by_text: bool = False, channels: int = 1, **noise: object) -> Path:
+    """A diffusers pipeline with random weights on disk: of pixels, or of latents under sentences."""
+    import diffusers
+
+    told = {"prediction_type": "v_prediction", "beta_schedule": "squaredcos_cap_v2", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
+            "clip_sample": False, **noise}  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        small = {"layers_per_block": 1, "block_out_channels": (16, 32), "norm_num_groups": 8}
+        if not by_text:
+            kinds = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2, "add_attention": False}
+            unet = diffusers.UNet2DModel(sample_size=16, in_channels=channels, out_channels=channels, **kinds, **small)
+            diffusers.DDIMPipeline(unet, diffusers.DDIMScheduler(**told)).save_pretrained(folder)
+            return folder
+        from transformers import CLIPTextConfig, CLIPTextModel
+
+        tokenizer, blocks = _letters(folder / "letters"), {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+        vae = diffusers.AutoencoderKL(latent_channels=4, sample_size=16, scaling_factor=1.0, **blocks, **small)
+        kinds = {"down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}
+        unet = diffusers.UNet2DConditionModel(sample_size=8, cross_attention_dim=32, attention_head_dim=8, **kinds, **small)
+        config = CLIPTextConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+                                max_position_embeddings=77, bos_token_id=0, eos_token_id=1, pad_token_id=1)  # fmt: skip
+        parts = {"vae": vae, "unet": unet, "text_encoder": CLIPTextModel(config), "tokenizer": tokenizer, "scheduler": diffusers.DDIMScheduler(**told)}
+        diffusers.StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False).save_pretrained(folder)
+    return folder
+
+
+def _letters(folder: Path):
+    """A tokenizer that spells."""
+    from transformers import CLIPTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789-,.;:%()"
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
+    folder.mkdir(parents=True)
+    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer.from_pretrained(folder, model_max_length=77)
