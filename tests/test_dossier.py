@@ -459,3 +459,26 @@ def test_evidence_is_known_by_what_it_is():
     assert first == same != other
     elsewhere = [scores(recall=(0.8, 0.7, 0.9), at=later), *(scores({"test": toy_cohort(6, prefix=name)}, recall=(0.8, 0.7, 0.9), at=now) for name in "ab")]
     assert len({first, *(piece.sha256 for piece in gathered(elsewhere))}) == 4
+
+
+def test_a_result_on_other_images_than_those_handed_in_proves_nothing(tmp_path):
+    gen = exact_generator(toy_cohort(6))
+    mine, other = (gen.sample(toy_table(6), seed=seed) for seed in (1, 2))
+    frozen = plan(tmp_path)
+    found = sk.Dossier(plan=frozen, sections=[mine, scores({"synthetic": other})]).claims()
+    assert found["result"].tolist() == [NOT_ASSESSED] * 2 and "not handed in (E1)" in found["reason"].iloc[0]
+    part = sk.Dossier(plan=frozen, sections=[mine[:3], scores({"synthetic": mine})]).claims()  # a cohort without those that failed
+    assert part["result"].tolist() == [PASS]
+
+
+def test_a_cohort_that_nothing_was_measured_on_is_named(tmp_path):
+    gen = exact_generator(toy_cohort(6))
+    mine, other = (gen.sample(toy_table(6), seed=seed) for seed in (1, 2))
+    dossier = sk.Dossier(plan=plan(tmp_path), sections=[mine, other, scores({"synthetic": mine})])
+    assert dossier.claims()["result"].tolist() == [PASS, NOT_ASSESSED] and "not measured on E2 (6 images)" in dossier.unmet()["reason"].tolist()
+    assert dossier.frame().set_index("section").loc["coverage", "status"] == NOT_ASSESSED
+
+
+def test_an_empty_cohort_is_refused():
+    with pytest.raises(sk.DataError, match="no image"):
+        sk.Dossier(intended_use="Teaching", sections=[toy_cohort(6)[:0]])

@@ -71,6 +71,7 @@ def test_a_perfect_a_guessing_and_a_contrary_reader(tmp_path):
     reads(one, log, lambda t: 5 * t.truth, reader="perfect")
     reads(one, log, lambda t: 5 - 5 * t.truth, reader="contrary")
     result = one.analyse(log)
+    assert result.at == result.answers["at"].min()  # not the time of the analysis: rules fixed after reading came too late
     assert found(result, "right answers", "perfect").tolist() == [1.0, *wilson(60, 60), 60]
     assert found(result, "right answers", "contrary")["value"] == 0 and found(result, "AUC of the confidence", "contrary")["value"] == 0
     both = found(result, "right answers")

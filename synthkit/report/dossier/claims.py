@@ -7,6 +7,7 @@ import pandas as pd
 from synthkit.core.result import Section
 from synthkit.report.dossier.evidence import Evidence
 from synthkit.report.dossier.fact import Fact
+from synthkit.report.dossier.handed import Handed
 from synthkit.report.dossier.plan import DossierPlan
 from synthkit.report.dossier.registered import patients_of
 from synthkit.report.dossier.rule import ALL, EACH, NOT_ASSESSED, PassRule
@@ -17,23 +18,28 @@ COLUMNS = ("section", "measure", "group", "claim", "rule", "measured", "n", "res
 
 def claims(plan: DossierPlan, evidence: Sequence[Evidence]) -> pd.DataFrame:
     """One row per rule and value; a rule that no value answers is not assessed."""
-    doubt = plan.doubt()
-    rows = [row for rule in plan.rules for row in _held(rule, plan, evidence, frozen=not doubt)]
+    doubt, handed = plan.doubt(), Handed.of(evidence)
+    rows = [row for rule in plan.rules for row in _held(rule, plan, evidence, handed, frozen=not doubt)]
     return pd.DataFrame(rows, columns=[*COLUMNS])
 
 
-def _held(rule: PassRule, plan: DossierPlan, evidence: Sequence[Evidence], *, frozen: bool) -> Iterator[dict[str, object]]:
+def _held(rule: PassRule, plan: DossierPlan, evidence: Sequence[Evidence], handed: Handed, *, frozen: bool) -> Iterator[dict[str, object]]:
     found = [(one, fact) for one in evidence for fact in one.facts if fact.section == rule.section and rule.matches(fact.measure, fact.group)]
     for one, fact in found:
-        lacking = unfit(plan, one)
+        lacking = unfit(plan, one) or handed.others(one)
         result, reason = (NOT_ASSESSED, lacking) if lacking else rule.judge(fact.row(), frozen=frozen)
         reason += "" if lacking else _part(plan, one)
         yield {"section": rule.section, "measure": rule.measure, "group": fact.group, "claim": rule.says(fact.group), "rule": rule.words,
                "measured": fact.words, "n": fact.n, "result": result, "reason": reason, "evidence": one.name, "sha256": one.sha256}  # fmt: skip
+    for name, count in handed.left_out([one for one, _ in found]):
+        yield _unanswered(rule, f"not measured on {name} ({count} images)")
     if not found:
-        yield {"section": rule.section, "measure": rule.measure, "group": rule.group, "claim": rule.says(ALL if rule.group == EACH else rule.group),
-               "rule": rule.words, "measured": "", "n": None, "result": NOT_ASSESSED, "reason": _absent(rule, evidence), "evidence": "",
-               "sha256": ""}  # fmt: skip
+        yield _unanswered(rule, _absent(rule, evidence))
+
+
+def _unanswered(rule: PassRule, reason: str) -> dict[str, object]:
+    return {"section": rule.section, "measure": rule.measure, "group": rule.group, "claim": rule.says(ALL if rule.group == EACH else rule.group),
+            "rule": rule.words, "measured": "", "n": None, "result": NOT_ASSESSED, "reason": reason, "evidence": "", "sha256": ""}  # fmt: skip
 
 
 def unfit(plan: DossierPlan, one: Evidence) -> str:

@@ -1,13 +1,11 @@
 """Evidence as a dossier keeps it: numbered, put into its sections, known by digests."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import singledispatch
 
+from synthkit.causal.result import TableCounterfactual
 from synthkit.core.cohort import Cohort
 from synthkit.core.kinds import require_kind
-from synthkit.core.lineage import canonical_json
-from synthkit.core.provenance import digest
-from synthkit.core.result import Scores, Section, Tabled
+from synthkit.core.result import Scores, Section
 from synthkit.errors import DataError
 from synthkit.evidence.difference import Difference
 from synthkit.evidence.replay import Replay
@@ -16,6 +14,8 @@ from synthkit.evidence.verify import Verification
 from synthkit.explanation.attribution import Explanation
 from synthkit.explanation.audit import ExplanationAudit
 from synthkit.explanation.counterfactual import Counterfactual
+from synthkit.explanation.dose import DoseResponse
+from synthkit.explanation.exactness import Exactness
 from synthkit.explanation.flip_result import Flip
 from synthkit.explanation.scorecard import Scorecard
 from synthkit.explanation.shapley import Agreement
@@ -30,10 +30,14 @@ from synthkit.metrics.utility import Utility
 from synthkit.report.dossier.chapters import BY_KEY, PLACES, chapter_key
 from synthkit.report.dossier.fact import Fact
 from synthkit.report.dossier.from_results import facts_of, placed_facts
+from synthkit.report.dossier.identity import cohorts_of, sha256_of, time_of
 from synthkit.report.fragment import holds_pictures, title_of
 from synthkit.report.gallery import Gallery
+from synthkit.scale.federated.record import Federation
+from synthkit.scale.generation.result import Generation
 from synthkit.studies.audit.result import Audit
 from synthkit.studies.completion import Completion
+from synthkit.studies.families.result import Comparison
 from synthkit.studies.hybrid.result import Hybrid
 from synthkit.studies.privacy.result import Privacy
 from synthkit.studies.reader.result import Readings
@@ -45,7 +49,9 @@ HOMES: Mapping[type, tuple[str, ...]] = {
     Verification: ("change_control",), Trace: ("change_control",), Difference: ("change_control",), Utility: ("utility",), Hybrid: ("utility",),
     Audit: ("bias",), Readings: ("reader_study",), Generator: ("generator", "change_control"), Gallery: ("congruence",), Stress: ("bias",),
     Completion: ("comprehension",), Promotion: ("change_control",), Drift: ("change_control",),
-    **dict.fromkeys((Soundness, ExplanationAudit, Counterfactual, Flip, Explanation, Scorecard, Agreement, Shortcut), ("comprehension",)),
+    Generation: ("generation", "change_control"), Federation: ("generator",), Comparison: ("generator",),
+    **dict.fromkeys((Soundness, ExplanationAudit, Counterfactual, DoseResponse, Exactness, Flip, Explanation, Scorecard, Agreement, Shortcut,
+                     TableCounterfactual), ("comprehension",)),
 }  # fmt: skip
 
 
@@ -106,6 +112,8 @@ def _one(number: int, given: object) -> Evidence:
     hint = "; a recipe gives a generator when it was fitted: recipe.fit(train)" if isinstance(item, Recipe) else ""
     hint = "; the kept cases of a view are its .kept" if isinstance(item, (list, tuple)) else hint
     require_kind(f"sections, number {number}", item, (Section, Cohort, Generator), f"results, cohorts, generators, or (section, result){hint}")
+    if isinstance(item, Cohort) and not len(item):
+        raise DataError(f"sections, number {number}: {item.provenance.source} has no image; leave it out")
     facts = facts_of(item)
     if key is not None:
         place = chapter_key(str(key))
@@ -124,89 +132,3 @@ def _homes(item: Item, number: int) -> tuple[str, ...]:
         raise DataError(f"sections: nobody knows where number {number} ({type(item).__name__}: {item.title}) belongs; say it: ('comprehension', result), "  # type: ignore[union-attr]
                         f"with one of {', '.join(PLACES)}")  # fmt: skip
     return found
-
-
-@singledispatch
-def sha256_of(item: object) -> str:
-    raise TypeError(type(item))
-
-
-@sha256_of.register
-def _(item: Section) -> str:
-    told = {"kind": type(item).__name__, "title": item.title, "rows": item.frame().to_dict("records"), "caveats": item.caveats(),
-            "at": time_of(item), "cohorts": {part: cohort.root for part, cohort in cohorts_of(item).items()}}  # fmt: skip
-    return digest(canonical_json(told))
-
-
-@sha256_of.register
-def _(item: Cohort) -> str:
-    return item.root
-
-
-@sha256_of.register
-def _(item: Generator) -> str:
-    return item.identity()
-
-
-@singledispatch
-def cohorts_of(item: object) -> Mapping[str, Cohort]:
-    """What a result was measured on."""
-    return {}
-
-
-@cohorts_of.register
-def _(item: Tabled) -> Mapping[str, Cohort]:
-    return item.cohorts
-
-
-@cohorts_of.register
-def _(item: Privacy) -> Mapping[str, Cohort]:
-    return item.cohorts
-
-
-@cohorts_of.register
-def _(item: ImageChecks) -> Mapping[str, Cohort]:
-    return {"checked": item.cohort} | ({} if item.like is None else {"like": item.like})
-
-
-@cohorts_of.register
-def _(item: Cohort) -> Mapping[str, Cohort]:
-    return {"given": item}
-
-
-@cohorts_of.register
-def _(item: Gallery) -> Mapping[str, Cohort]:
-    return {"real": item.real, "synthetic": item.fake}
-
-
-@cohorts_of.register
-def _(item: Counterfactual) -> Mapping[str, Cohort]:
-    return {"edited": item.factual}
-
-
-@cohorts_of.register
-def _(item: Flip) -> Mapping[str, Cohort]:
-    return {"edited": item.factual}
-
-
-@cohorts_of.register
-def _(item: Explanation) -> Mapping[str, Cohort]:
-    return {"explained": item.twin.factual}
-
-
-@cohorts_of.register
-def _(item: Completion) -> Mapping[str, Cohort]:
-    return {"given": item.given}
-
-
-@singledispatch
-def time_of(item: object) -> str:
-    """When a result was measured (ISO 8601, UTC); empty where it does not say."""
-    return ""
-
-
-@time_of.register(Tabled)
-@time_of.register(Privacy)
-@time_of.register(ImageChecks)
-def _(item: Tabled | Privacy | ImageChecks) -> str:
-    return item.at

@@ -31,7 +31,8 @@ def analysed(study: ReaderStudy, logs: Sequence[str | Path], *, margin: float) -
     more, said = _of_all(study, first, margin)
     table = pd.DataFrame([*rows, *more], columns=[*COLUMNS])
     used = {"test": study.real, "synthetic": study.fake}
-    return Readings(f"Reader study: {study.task}", table, notes=(*said, *notes), answers=answers, task=study.asked, cohorts=used)
+    began = str(answers["at"].min())  # rules that were fixed after the first answer came too late
+    return Readings(f"Reader study: {study.task}", table, notes=(*said, *notes), answers=answers, task=study.asked, cohorts=used, at=began)
 
 
 def _answers(study: ReaderStudy, logs: Sequence[str | Path]) -> tuple[pd.DataFrame, list[str]]:
