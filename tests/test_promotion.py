@@ -331,3 +331,13 @@ def posted(port: int, ask: dict) -> dict:
     request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", json.dumps(ask).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=120) as answer:
         return json.load(answer)
+
+
+@pytest.mark.slow
+def test_without_a_floor_every_image_counts_and_rules_of_the_floor_keep_one(tracking, cohorts, good):
+    train, _, real = cohorts
+    plain = sk.promote(good, gate=GATE, real=real, train=train, extractor=pixels, name="plain")
+    assert plain.frame()["n"].tolist() == [len(real)] and plain.scores.frame()["floor"].isna().all()
+    rule = sk.PassRule(section="congruence", measure="KID", at_most=1000.0, of_floor=True, fewest=10)
+    floored = sk.promote(good, gate=[rule], real=real, train=train, name="floored")
+    assert floored.frame()["n"].iloc[0] < len(real) and floored.scores.frame()["floor"].notna().all() and "floor" in floored.frame()["reason"].iloc[0]

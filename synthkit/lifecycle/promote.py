@@ -11,7 +11,7 @@ from synthkit.core.result import Scores, Tabled
 from synthkit.errors import DataError
 from synthkit.generators.generator import Generator
 from synthkit.lifecycle.against import BETTER, NEITHER, UNKNOWN, WORSE, against, unpaired
-from synthkit.lifecycle.gates import ADHERENCE, ALL, FEWEST, NOT_ASSESSED, PASS, Gate, Rule, rules_of
+from synthkit.lifecycle.gates import ADHERENCE, ALL, FEWEST, NOT_ASSESSED, PASS, Bound, Gate, Rule, rules_of
 from synthkit.lifecycle.recording import log
 from synthkit.lifecycle.registry import CHALLENGER, CHAMPION, NAME, Champion, appoint, current, register
 from synthkit.lifecycle.tracking import opened
@@ -96,9 +96,12 @@ def promote(
     known = holder is not None and holder.generator.identity() == generator.identity()
     if holder is not None:
         _require_alike(holder, generator, real)
-    given = {"train": train, "judge": judge if judged else None, "metrics": metrics or None, "extractor": extractor, "seed": seed}
+    bare = not judged and all(isinstance(rule, Bound) for rule in rules)
+    eye = features(extractor, real if train is None else train) if bare else extractor
+    given = {"train": train, "judge": judge if judged else None, "metrics": metrics or None, "extractor": eye, "seed": seed}
     fake = generator.sample(real.table, seed=seed)
     scores = evaluate(real=real, fake=fake, **given)
+    scores = _without_floor(scores) if bare else scores
     checks = _gated(rules, scores.frame())
     if holder is not None and not known:
         checks += _held_against(holder, fake, scores, rules, metrics, real, given)
@@ -117,6 +120,11 @@ def _require_alike(holder: Champion, generator: Generator, real: Cohort) -> None
         raise DataError(f"the champion of {holder.name!r} makes other images or knows other factors ({apart or 'its schema differs'}); "
                         "promote this generator under another name=")  # fmt: skip
     holder.generator.require_unseen(real)
+
+
+def _without_floor(scores: Scores) -> Scores:
+    """Scores where no rule asks for a floor: all of train has taught the eye, so that nobody is kept back and cuts n; a floor against them would be too high."""
+    return replace(scores, rows=scores.rows.assign(floor=np.nan, floor_low=np.nan, floor_high=np.nan, reading=""))
 
 
 def _gated(rules: tuple[Rule, ...], frame: pd.DataFrame) -> list[dict[str, Any]]:
