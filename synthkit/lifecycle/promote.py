@@ -123,7 +123,7 @@ def _require_alike(holder: Champion, generator: Generator, real: Cohort) -> None
 
 
 def _without_floor(scores: Scores) -> Scores:
-    """Scores where no rule asks for a floor: all of train has taught the eye, so that nobody is kept back and cuts n; a floor against them would be too high."""
+    """Scores where no rule asks for a floor: all of train taught the eye, so that nobody is kept back and cuts n; a floor against them would be too high."""
     return replace(scores, rows=scores.rows.assign(floor=np.nan, floor_low=np.nan, floor_high=np.nan, reading=""))
 
 
