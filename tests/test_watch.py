@@ -89,7 +89,6 @@ def test_a_successor_that_fails_its_gate_is_refused_and_the_champion_stays(champ
     assert "no longer fits" in found.caveats()[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cut", ["train", "promote"])
 def test_an_interrupted_watch_goes_on_and_does_nothing_twice(champion, train, tmp_path, monkeypatch, cut):
     import synthkit.lifecycle.watch as module
@@ -117,6 +116,7 @@ def test_an_interrupted_watch_goes_on_and_does_nothing_twice(champion, train, tm
         patched.setattr(module, "promote", lambda *given, **more: pytest.fail("it is promoted already"))
         again = watched(new, train, champion, tmp_path / "run")
     assert again.outcome == "champion" and again.frame().equals(found.frame())
+    assert again.figure().layout.title.text == again.title == f"Watch of {champion!r}: champion"
 
 
 def test_a_folder_belongs_to_one_watch_and_its_log_may_not_be_changed(champion, train, tmp_path):
