@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST = 5_000  # characters of a tag or parameter that every MLflow server takes
 MOST = 1_000  # metrics of one call
-LABELS, NUMBERS = ("metric", "measure", "part", "row", "factor", "group", "arm", "check"), ("value", "low", "high", "n", "n_real", "n_fake", "floor", "p")
+LABELS = ("metric", "measure", "part", "row", "step", "factor", "group", "arm", "check")  # columns that name a row
+NUMBERS = ("value", "low", "high", "n", "n_real", "n_fake", "n_old", "floor", "p", "p_adjusted")
 
 
 @dataclass(frozen=True)
