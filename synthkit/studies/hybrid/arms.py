@@ -22,6 +22,7 @@ class Arm:
         balance: "none" draws every image equally often; "class" every level of the target; "class and origin" every level, and
             within it the real and the added images.
         pretrain: trained on the added images first, then on the real ones, instead of on both together.
+        labels: whether pretraining is told the labels; without them it learns from all images, added and real ones, which changed copies belong together.
     Raises:
         DataError: no such `added` or `balance`, or a balance or pretraining that needs added images where none are added.
     """
@@ -31,6 +32,7 @@ class Arm:
     augment: bool = True
     balance: str = UNIFORM
     pretrain: bool = False
+    labels: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -41,6 +43,8 @@ class Arm:
         if self.added == NOTHING and (self.pretrain or self.balance == BY_ORIGIN):
             asked = "pretrain=True" if self.pretrain else f"balance={self.balance!r}"
             raise DataError(f"arm {self.name!r}: {asked} needs added images; give added={', '.join(map(repr, ADDED[1:]))}")
+        if not self.labels and not self.pretrain:
+            raise DataError(f"arm {self.name!r}: labels=False is a way to pretrain; give pretrain=True")
         if self.pretrain and self.balance == BY_ORIGIN:
             raise DataError(f"arm {self.name!r}: pretraining keeps real and added images apart already; give balance={UNIFORM!r} or {BY_CLASS!r}")
 
@@ -57,6 +61,7 @@ DUPLICATED = Arm("duplicated real", added="real")
 NAIVE = Arm("naive mix", added="sampled")
 BALANCED_MIX = Arm("balanced mix", added="sampled", balance=BY_ORIGIN)
 PRETRAINED = Arm("synthetic pretraining", added="sampled", balance=BY_CLASS, pretrain=True)
+SELF_SUPERVISED = Arm("self-supervised pretraining", added="sampled", balance=BY_CLASS, pretrain=True, labels=False)
 COUNTERFACTUAL = Arm("counterfactual augmentation", added="edited", balance=BY_ORIGIN)
 FILTERED = Arm("filtered synthetic", added="filtered", balance=BY_ORIGIN)
 ARMS = (REAL_ONLY, AUGMENTED, BALANCED, DUPLICATED, NAIVE, BALANCED_MIX, PRETRAINED, COUNTERFACTUAL, FILTERED)

@@ -14,6 +14,7 @@ from synthkit.studies.hybrid.ledger import Ledger
 from synthkit.studies.hybrid.rare import Rare
 from synthkit.tasks.classifier import Classifier
 from synthkit.tasks.predictor import Predictor
+from synthkit.tasks.self_supervised import pretrained_body
 
 PRETRAINING = 0.5  # of the steps
 ORIGIN = "training origin"  # the column that tells real from added images
@@ -28,9 +29,17 @@ def learn(task: Classifier, arm: Arm, *, real: Cohort, added: Cohort | None, ste
     if added is None:
         return recipe.fit(real, budget=Steps(steps), **same)
     if not arm.pretrain:
-        return recipe.fit(marked(real, "real") + marked(added, "added"), budget=Steps(steps), **same)
+        return recipe.fit(joined(real, added), budget=Steps(steps), **same)
     first = max(1, int(PRETRAINING * steps))
+    if not arm.labels:
+        body = pretrained_body(recipe, joined(real, added), budget=Steps(first), seed=seed)
+        return recipe.fit(real, budget=Steps(steps - first), start=body, **same)
     return recipe.fit(real, budget=Steps(steps - first), start=recipe.fit(added, budget=Steps(first), **same), **same)
+
+
+def joined(real: Cohort, added: Cohort) -> Cohort:
+    """Real and added images as one cohort."""
+    return marked(real, "real") + marked(added, "added")
 
 
 def marked(cohort: Cohort, origin: str) -> Cohort:
@@ -79,4 +88,5 @@ class Job:
 
 def fit_key(task: Classifier, arm: Arm, share: float, *, seed: int, steps: int, data: dict[str, str]) -> dict[str, Any]:
     """All that a fit depends on."""
-    return {"task": asdict(task), "arm": asdict(arm), "share": share, "seed": seed, "steps": steps, **data}
+    told = {name: value for name, value in asdict(arm).items() if name != "labels" or not value}
+    return {"task": asdict(task), "arm": told, "share": share, "seed": seed, "steps": steps, **data}

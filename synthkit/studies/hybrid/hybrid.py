@@ -50,6 +50,9 @@ def hybrid(
     - "balanced mix" (sampled images), "counterfactual augmentation" (healthy images edited to the rare class beside their originals) and
       "filtered synthetic" (sampled images that pass a filter) draw every level equally often, and within it real and added images.
 
+    Not among the arms unless asked for (`arms=(*ARMS, SELF_SUPERVISED)`, from `synthkit.studies.hybrid.arms`): "self-supervised pretraining"
+    learns from sampled and real images without labels first, and from the real ones then.
+
     So "naive mix" differs from "duplicated real" in the images alone, and "balanced mix" from "class-balanced augmentation".
 
     Arm and share are chosen by mean AUPRC on `valid` over `seeds`, and written down. Only then are the chosen arm and its baselines
