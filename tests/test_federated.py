@@ -258,7 +258,7 @@ def test_a_site_that_dies_in_round_two_is_survived_and_stands_in_the_provenance_
 
 def test_an_answer_that_comes_too_late_is_not_waited_for(monkeypatch, sites):
     clock = {"ahead": 0.0}
-    monkeypatch.setattr("synthkit.scale.federated.flower.time", type("Clock", (), {"monotonic": staticmethod(lambda: time.monotonic() + clock["ahead"])}))
+    monkeypatch.setattr("synthkit.scale.federated.one_machine.time", type("Clock", (), {"monotonic": staticmethod(lambda: time.monotonic() + clock["ahead"])}))
 
     def late(number, reply):
         clock["ahead"] += 1000.0 * (number == 2)

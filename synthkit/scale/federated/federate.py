@@ -9,7 +9,7 @@ from synthkit.generators.base import Recipe
 from synthkit.generators.generator import Generator
 from synthkit.scale.federated.asked import Asked
 from synthkit.scale.federated.facts import require_together
-from synthkit.scale.federated.flower import one_machine, quiet, require_flower, strategy_of
+from synthkit.scale.federated.flower import quiet, require_flower, strategy_of
 from synthkit.scale.federated.keeping import Keeping
 from synthkit.scale.federated.model import Model
 from synthkit.scale.federated.named import named
@@ -62,9 +62,11 @@ def federate(
     cohorts = named(sites, "sites")
     judged = {} if valid is None else named(valid, "valid", like=list(cohorts))
     require_flower()
+    from synthkit.scale.federated.one_machine import OneMachine
+
     with quiet():
-        grid, contexts = one_machine([Site(name, cohort, judged.get(name)) for name, cohort in cohorts.items()], timeout_s=timeout_s)
-        return trained(grid, list(contexts), asked, start=start, run=run, timeout_s=timeout_s, contexts=contexts)
+        grid = OneMachine([Site(name, cohort, judged.get(name)) for name, cohort in cohorts.items()], timeout_s=timeout_s)
+        return trained(grid, grid.get_node_ids(), asked, start=start, run=run, timeout_s=timeout_s, contexts=grid.contexts)
 
 
 def trained(
