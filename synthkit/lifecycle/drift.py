@@ -24,6 +24,7 @@ MOVED, STEADY = "moved", "no change shown"
 NOTES = (
     'p_adjusted holds for all rows together: were nothing changed, the chance that any row says "moved" is at most alpha. Whole patients are permuted.',
     "An alarm says that something changed, not that it matters: read the effect with its interval. Without one, no change was shown; there may be one.",
+    "Each 95 % interval is of its row alone; some of many leave zero out by chance, which p_adjusted allows for and they do not.",
 )
 
 
