@@ -124,7 +124,8 @@ def loop(args: argparse.Namespace) -> dict[str, Any]:
         equal = timed("serve and ask over a socket", lambda: served(place))
         answer = {
             "quiet": same.outcome, "p_quiet": same.drift.p, "moved": moved.outcome, "p_moved": moved.drift.p, "steps": json_rows(moved.frame()),
-            "worse_checks": json_rows(worse.frame()), "first": json_rows(promoted.frame()), "successor": json_rows(moved.promotion.frame()), "worse": worse.decision, "worse_reason": worse.reason,
+            "first": json_rows(promoted.frame()), "successor": json_rows(moved.promotion.frame()), "worse": worse.decision, "worse_reason": worse.reason,
+            "worse_checks": json_rows(worse.frame()),
             "served_version": sk.champion("chest").version, "served_bytes_equal": equal, "seconds": seconds,
         }  # fmt: skip
         sk.track(None)
