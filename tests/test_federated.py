@@ -283,6 +283,9 @@ def test_the_provenance_names_every_site_by_its_manifest_root_and_holds_no_pixel
     (taught,) = record.parents
     assert {p.source: p.digests["root"] for p in taught.parents} == {f"{name}: toy": manifest_root(cohort) for name, cohort in sites.items()}
     assert (taught.kind, taught.recipe["federated"]["sites"]) == ("real", {"north": 24, "south": 12, "west": 16}) and record.licence == "CC0"
+    fake = generator.sample(SCHEMA.grid(lesion=["present"]), seed=0)
+    assert all(sk.trace(fake.table["image_id"].iloc[0], cohort=fake, train=cohort).learnt for cohort in sites.values()), "each site finds itself"
+    assert not sk.trace(fake.table["image_id"].iloc[0], cohort=fake, train=site(8, "x")).learnt
     text = json.dumps(generator.card.to_json())
     assert len(text) < 20_000 and not any(name in text for cohort in sites.values() for name in cohort.table["patient_id"])
     assert (generator.card.trained_on["images"], generator.card.trained_on["patients"]) == (52, 52)

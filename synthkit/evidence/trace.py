@@ -109,7 +109,7 @@ def _learnt(told: dict[str, Any], train: str | Path | Cohort) -> bool:
     if not isinstance(train, Cohort) and not is_saved(Path(train)):
         raise DataError(f"train={str(train)!r} is no saved cohort; give the one that the generator was fitted on, or its folder")
     found = cohort_of("train", train)
-    named = {value for parent in told["parents"] for name, value in parent["digests"].items() if name in ("root", "data")}
+    named = {value for parent in told["parents"] for name, value in parent["digests"].items() if name == "data" or name.startswith("root")}
     if not named:
         raise DataError("the record names no training data by digest, so that none can be compared with it")
     return manifest_root(found) in named or cohort_digest(found) in named

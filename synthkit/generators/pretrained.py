@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from synthkit.core.device import accelerator
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import FitError, StoreError
@@ -158,7 +159,7 @@ class AdaptedNetwork(KnowingNetwork, Trainable):
 
     def latents_of(self, data: TrainingData) -> TrainingData:
         """Training data of mean and spread of every image's latents."""
-        return data.mapped(lambda images, codes: self.posterior(images), self.pipeline_digest.device)
+        return data.mapped(lambda images, codes: self.posterior(images), torch.device(accelerator()))
 
     def decode(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         scheduler, told = self.pipeline.ddim(self.steps), self._told(c)

@@ -40,7 +40,8 @@ def _trained_on(course: Course, learnt: list[Facts], asked: "Asked") -> dict[str
     kind, source = kinds.pop() if len(kinds) == 1 else "mixed", " + ".join(facts.name for facts in learnt)
     licence = "; ".join(dict.fromkeys(record.licence for record in records))
     told = {"federated": {**asked.settings(), "sites": {facts.name: facts.images for facts in learnt}, "events": events(course)}}
-    origin = Provenance(kind, source, recipe=told, seed=asked.seed, licence=licence, parents=records)
+    roots = {f"root of {facts.name}": facts.root for facts in learnt}  # in the record of every image, which names the digests of one link back
+    origin = Provenance(kind, source, recipe=told, seed=asked.seed, digests=roots, licence=licence, parents=records)
     return {"source": source, "kind": kind, "images": sum(facts.images for facts in learnt), "patients": sum(len(facts.patients) for facts in learnt),
             "licence": licence, "digest": digest(canonical(sorted(facts.data for facts in learnt))), "provenance": origin.to_json()}  # fmt: skip
 
