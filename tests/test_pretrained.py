@@ -155,6 +155,19 @@ def test_colour_images_and_a_colour_pipeline_of_pixels_fit(tmp_path):
         sk.Pretrained(path).fit(two, budget=Steps(1))
 
 
+@pytest.mark.parametrize("labels", [{"num_class_embeds": 10}, {"class_embed_type": "timestep"}], ids=["classes", "numbers"])
+def test_factors_take_the_place_of_class_labels(labels, pixels, tmp_path):
+    import diffusers
+
+    unet = diffusers.UNet2DModel.from_pretrained(pixels / "unet")
+    diffusers.DDIMPipeline(diffusers.UNet2DModel.from_config({**unet.config, **labels}), diffusers.DDIMScheduler()).save_pretrained(tmp_path / "p")
+    gen = sk.Pretrained(tmp_path / "p", batch_size=8, steps=2, learning_rate=1e-2).fit(toy_cohort(8), budget=Steps(3), seed=0)
+    shape = gen.trained.adapter["class_embedding/weight"].shape
+    assert shape[1] == SCHEMA.width and (gen.trained.adapter["class_embedding/weight"] != 0).any()
+    same = [gen.sample(pd.DataFrame({"image_id": ["one"], "age": [age]}), seed=0).images.tensor() for age in (20.0, 80.0)]
+    assert not torch.equal(*same)
+
+
 def test_copies_are_looked_for_and_quality_is_controlled_as_for_any_generator(told):
     train = toy_cohort(40)
     fake = told.sample(WANT, seed=0, reject_copies_of=train)
