@@ -255,6 +255,11 @@ def test_replay_under_another_torch_is_tolerant_and_names_it(own):
     assert 0 < found.frame()["max_abs"].max() < 0.01 and found.frame()["psnr"].min() > 90
     (named,) = [line for line in found.caveats() if "ran elsewhere" in line]
     assert f"torch 1.0 then, {torch.__version__} now" in named and "python" not in named
+    films = sk.ChestPhantom(64).cohort(2, seed=5).save(own / "films")
+    told = read_manifest(films / MANIFEST)
+    write_manifest(films / MANIFEST, {**told, "saved with": {**told["saved with"], "torch": "1.0"}})
+    assert any(line.startswith("chest phantom was saved elsewhere: torch 1.0 then") for line in sk.replay(films).caveats())
+    assert not any("elsewhere" in line for line in sk.replay(sk.load(films)).caveats())
 
 
 @pytest.mark.slow

@@ -1,5 +1,5 @@
 """Images made again from their lineage: the same bytes, nearly the same, or not."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.provenance import Provenance, pixel_digest
 from synthkit.core.randomness import permutation
 from synthkit.core.result import Tabled
+from synthkit.core.store import manifest_of
 from synthkit.errors import AbilityError, DataError, SynthkitError
 from synthkit.evidence.given import cohort_of
 from synthkit.evidence.making import remade
@@ -79,9 +80,11 @@ def replay(
     frame = pd.DataFrame(rows)
     if (frame["grade"] == NOT_REPLAYED).all():
         raise AbilityError(f"none of {len(frame)} images can be made again here: {frame['reason'].iloc[0]}")
+    saved_with = {} if isinstance(cohort, Cohort) else manifest_of(Path(cohort).expanduser())["saved with"]
     counts = frame["grade"].value_counts()
     said = ", ".join(f"{counts[grade]} {grade}" for grade in GRADES if grade in counts)
-    return Replay(f"Replay of {len(frame)} images of {saved.provenance.source}: {said}", frame, (MEANING, *_differences(chosen)), cohorts={"synthetic": saved})
+    title, notes = f"Replay of {len(frame)} images of {saved.provenance.source}: {said}", (MEANING, *_differences(chosen, saved_with))
+    return Replay(title, frame, notes, cohorts={"synthetic": saved})
 
 
 def _opened(given: Generator | str | Path) -> Generator:
@@ -107,11 +110,11 @@ def _compared(part: Cohort, maker: Provenance, known: Sequence[Generator], sourc
     return rows
 
 
-def _differences(cohort: Cohort) -> list[str]:
-    """What ran then and what runs now, where they differ."""
+def _differences(cohort: Cohort, saved_with: Mapping[str, str]) -> list[str]:
+    """What ran then and what runs now, where they differ; of a phantom it is known only where its cohort was saved."""
     notes, now = [], environment()
     for maker in cohort.makers().values():
-        then = maker.recipe.get("environment") or {}
+        then, did = (maker.recipe["environment"], "ran") if "environment" in maker.recipe else (saved_with, "was saved")
         other = [f"{name} {then[name][:SHOWN]} then, {now.get(name, 'none')[:SHOWN]} now" for name in then if then[name] != now.get(name)]
-        notes += [f"{maker.source} ran elsewhere: {'; '.join(other)}."] if other else []
+        notes += [f"{maker.source} {did} elsewhere: {'; '.join(other)}."] if other else []
     return notes
