@@ -186,11 +186,11 @@ def main() -> None:
     else:
         found = compared((phantom_setting if args.setting == "phantom" else nih_setting)(args.smoke), steps)
     found |= {"date": date.today().isoformat(), "seconds in all": round(time.monotonic() - began, 1)}
-    print(json.dumps({key: value for key, value in found.items() if key != "arms"}, indent=1))
+    text = json.dumps(found, indent=1, default=lambda value: value.item() if isinstance(value, np.generic) else str(value))
     if args.record:
         RESULTS.mkdir(exist_ok=True)
-        text = json.dumps(found, indent=1, default=lambda value: value.item() if isinstance(value, np.generic) else str(value))
         (RESULTS / f"federated-{args.setting}.json").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -54,4 +54,6 @@ def federation(generator: Generator) -> Federation:
     notes = [f"{event.site}, round {event.round}: {event.event}." for event in rows[~rows["event"].str.match("used|measured|judged")].itertuples()]
     if (rows["event"] == "judged on its own training patients").any():
         notes.append("Sites were judged on patients whom they had trained on; give valid= for patients apart.")
-    return Federation(f"Rounds of {generator.card.name}", rows, (*notes, "Losses of sites with other patients or scanners cannot be compared with each other."))
+    notes += ["Losses of sites with other patients or scanners cannot be compared with each other.",
+              "A factor that is the same for all patients of each site, such as its scanner, cannot be learnt by averaging: nothing within a site tells it."]  # fmt: skip
+    return Federation(f"Rounds of {generator.card.name}", rows, tuple(notes))
