@@ -317,6 +317,13 @@ def test_the_rounds_are_a_section_with_a_row_per_site_and_the_bytes_of_both_ways
         sk.federation(RECIPE.fit(site(8, "z"), budget=Steps(1)))
 
 
+def test_a_factor_that_is_the_same_at_each_site_is_named_since_averaging_cannot_learn_it(two, generator):
+    women, men = (replace(cohort, table=cohort.table.assign(sex=sex)) for cohort, sex in zip(two.values(), "FM"))
+    told = sk.federation(sk.federate(RECIPE, {"north": women, "south": men}, rounds=1, local_steps=1)).caveats()
+    assert told[-1] == "Not learnt by averaging, since it is the same for all images of each site: sex."
+    assert not any("Not learnt" in line for line in sk.federation(generator).caveats())
+
+
 def test_patients_apart_judge_and_may_not_be_trained_on_anywhere(two):
     valid = {"north": site(8, "nv")}
     judged = sk.federation(sk.federate(RECIPE, two, **HOW, valid=valid)).rows.tail(2)

@@ -25,6 +25,7 @@ class Facts:
         images: how many it trains on, which is its weight.
         patients: digests of those it trains on.
         unseen: digests of those it only judges with.
+        constant: factors that are the same for all its images.
         data: digest of pixels and factors.
         root: Merkle root over the pixels.
     """
@@ -33,6 +34,7 @@ class Facts:
     images: int
     patients: tuple[str, ...]
     unseen: tuple[str, ...]
+    constant: tuple[str, ...]
     data: str
     root: str
     schema_json: dict[str, Any]
@@ -56,7 +58,8 @@ class Facts:
         if valid is not None:
             require_disjoint(cohort, valid, names=(f"the images of {name}", "its valid images"))
         seen, unseen = (_patients(part) for part in (cohort, valid))
-        return Facts(name, len(cohort), seen, unseen, cohort_digest(cohort), manifest_root(cohort), cohort.schema.to_json(), cohort.space.to_json(),
+        constant = tuple(factor for factor in cohort.schema.names if cohort.table[factor].nunique() < 2)
+        return Facts(name, len(cohort), seen, unseen, constant, cohort_digest(cohort), manifest_root(cohort), cohort.schema.to_json(), cohort.space.to_json(),
                      cohort.provenance.to_json())  # fmt: skip
 
     def to_json(self) -> str:
@@ -65,7 +68,7 @@ class Facts:
     @staticmethod
     def from_json(text: str) -> "Facts":
         told = json.loads(text)
-        return Facts(**{**told, "patients": tuple(told["patients"]), "unseen": tuple(told["unseen"])})
+        return Facts(**{**told, **{name: tuple(told[name]) for name in ("patients", "unseen", "constant")}})
 
     def record(self) -> Provenance:
         """The origin of the site's images, with the digests of what was learnt from."""

@@ -59,9 +59,10 @@ def _training(course: Course, asked: "Asked") -> dict[str, Any]:
         part = [row for row in rows if row["round"] == number]
         losses.append((number * asked.local_steps, sum(row["loss"] * row["images"] for row in part) / sum(row["images"] for row in part)))
     lost = sorted({event["site"] for event in events(course)})
+    constant = set.intersection(*(set(facts.constant) for facts in course.sites.values()))
     return {
         "budget": f"{asked.rounds} rounds of {asked.local_steps} steps at each site", "seed": asked.seed, "balance": None,
         "steps": asked.rounds * asked.local_steps, "images seen": len(rows) * asked.local_steps * asked.recipe.batch_size,
         "seconds": round(course.seconds, 1), "precision": precision(accelerator()), "losses": losses, "strategy": asked.strategy,
-        "sites with lost rounds": ", ".join(lost) or "none", "rounds": course.rows,
+        "sites with lost rounds": ", ".join(lost) or "none", "constant within sites": ", ".join(sorted(constant)) or "none", "rounds": course.rows,
     }  # fmt: skip

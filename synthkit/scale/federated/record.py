@@ -54,6 +54,7 @@ def federation(generator: Generator) -> Federation:
     notes = [f"{event.site}, round {event.round}: {event.event}." for event in rows[~rows["event"].str.match("used|measured|judged")].itertuples()]
     if (rows["event"] == "judged on its own training patients").any():
         notes.append("Sites were judged on patients whom they had trained on; give valid= for patients apart.")
-    notes += ["Losses of sites with other patients or scanners cannot be compared with each other.",
-              "A factor that is the same for all patients of each site, such as its scanner, cannot be learnt by averaging: nothing within a site tells it."]  # fmt: skip
+    notes.append("Losses of sites with other patients or scanners cannot be compared with each other.")
+    if training["constant within sites"] != "none":
+        notes.append(f"Not learnt by averaging, since it is the same for all images of each site: {training['constant within sites']}.")
     return Federation(f"Rounds of {generator.card.name}", rows, tuple(notes))
