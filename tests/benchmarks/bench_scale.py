@@ -103,7 +103,7 @@ def kills(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
             starts += 1
             program = subprocess.Popen(words(folder, 5000, out, "local", "2", "50"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             try:
-                told, said = program.communicate(timeout=chance.uniform(0, 1.2 * whole["seconds"] + 4) if killed < args.kills else None)
+                told, said = program.communicate(timeout=chance.uniform(0, whole["seconds"] + 2) if killed < args.kills else None)
                 if program.returncode:
                     raise SystemExit(said)
                 break
@@ -169,17 +169,19 @@ def main() -> None:
     options.add_argument("--images", type=int, default=20_000)
     options.add_argument("--record", action="store_true")
     args = options.parse_args()
-    found = {}
     for part in args.parts:
         with TemporaryDirectory(prefix="synthkit-bench-") as folder:
-            found[part] = PARTS[part](args, Path(folder))
-        print(f"\n{part}\n{found[part].to_string(index=False, float_format='{:.4g}'.format, na_rep='')}", flush=True)
-    if args.record:
-        facts = {"date": str(date.today()), "device": platform.processor() or platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
-        place = HERE / "results" / "scale-cpu.json"
-        before = json.loads(place.read_text()) if place.is_file() else {}
-        measured = {part: facts | {"rows": json.loads(table.to_json(orient="records"))} for part, table in found.items()}
-        place.write_text(json.dumps(before | measured, indent=1) + "\n")
+            table = PARTS[part](args, Path(folder))
+        print(f"\n{part}\n{table.to_string(index=False, float_format='{:.4g}'.format, na_rep='')}", flush=True)
+        if args.record:
+            record(part, table)
+
+
+def record(part: str, table: pd.DataFrame) -> None:
+    facts = {"date": str(date.today()), "device": platform.processor() or platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
+    place = HERE / "results" / "scale-cpu.json"
+    before = json.loads(place.read_text()) if place.is_file() else {}
+    place.write_text(json.dumps(before | {part: facts | {"rows": json.loads(table.to_json(orient="records"))}}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
