@@ -256,6 +256,27 @@ def test_a_site_that_dies_in_round_two_is_survived_and_stands_in_the_provenance_
     assert gen.knows(sites["south"]).all(), "its first round was learnt from"
 
 
+def test_what_the_server_says_for_a_node_that_is_gone_is_that_nodes_answer(monkeypatch, sites):
+    """Flower's server signs it with its own number, and names only the message that it answers."""
+    from flwr.app import Error, Message
+
+    from synthkit.scale.federated.one_machine import OneMachine
+
+    plain = OneMachine._answer
+
+    def gone(self, message):
+        message.metadata.__dict__["_message_id"] = f"to {message.metadata.dst_node_id}"
+        reply = plain(self, message)
+        if message.metadata.message_type == "train" and Orders.of(message.content["config"]).number == 2 and message.metadata.dst_node_id == 102:
+            reply = Message(Error(5, "Node Unavailable"), reply_to=message)
+            reply.metadata.__dict__["_src_node_id"] = 1
+        return reply
+
+    monkeypatch.setattr(OneMachine, "_answer", gone)
+    lost = sk.federation(sk.federate(RECIPE, sites, **HOW)).lost()
+    assert lost[["round", "site", "event"]].to_numpy().tolist() == [[2, "south", "failed: Node Unavailable"]]
+
+
 def test_an_answer_that_comes_too_late_is_not_waited_for(monkeypatch, sites):
     clock = {"ahead": 0.0}
     monkeypatch.setattr("synthkit.scale.federated.one_machine.time", type("Clock", (), {"monotonic": staticmethod(lambda: time.monotonic() + clock["ahead"])}))

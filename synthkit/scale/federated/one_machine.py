@@ -9,6 +9,8 @@ from flwr.serverapp import Grid
 
 from synthkit.scale.federated.site import Site
 
+FIRST = 101  # the number of the first node; Flower has some for its own
+
 
 class OneMachine(Grid):
     """Messages are handed over, not sent, and sites work one after another in the order of their names.
@@ -16,12 +18,12 @@ class OneMachine(Grid):
     Whatever goes wrong at a site is its answer, as it would be from another machine; an answer after `timeout_s` seconds is lost.
 
     Args:
-        sites: by node, from 1.
+        sites: each a node.
         contexts: what each remembers, by node.
     """
 
     def __init__(self, sites: Iterable[Site], *, timeout_s: float | None):
-        self.apps = {number: site.app() for number, site in enumerate(sorted(sites, key=lambda site: site.name), 1)}
+        self.apps = {number: site.app() for number, site in enumerate(sorted(sites, key=lambda site: site.name), FIRST)}
         self.contexts = {number: Context(run_id=0, node_id=number, node_config={}, state=RecordDict(), run_config={}) for number in self.apps}
         self.timeout_s, self.replies = timeout_s, dict[str, Message | None]()
 

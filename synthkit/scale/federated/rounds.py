@@ -95,8 +95,8 @@ class Course:
         configure = self.strategy.configure_evaluate if evaluate else self.strategy.configure_train
         messages = [message for message in configure(orders.number, arrays, orders.record(), self.grid) if message.metadata.dst_node_id in self.sites]
         messages.sort(key=lambda message: message.metadata.dst_node_id)
-        replies = self.grid.send_and_receive(messages, timeout=self.timeout_s)
-        return {reply.metadata.src_node_id: reply for reply in sorted(replies, key=lambda reply: self.sites[reply.metadata.src_node_id].name)}
+        replies = {answered(reply, messages): reply for reply in self.grid.send_and_receive(messages, timeout=self.timeout_s)}
+        return {node: replies[node] for node in self.sites if node in replies}
 
     @property
     def names(self) -> list[str]:
@@ -149,11 +149,17 @@ def ask_facts(grid: "Grid", nodes: Iterable[int], *, timeout_s: float | None) ->
     for reply in grid.send_and_receive(messages, timeout=timeout_s):
         if reply.has_error():
             raise FitError(f"a site cannot take part: {reply.error.reason}")
-        found[reply.metadata.src_node_id] = Facts.from_json(reply.content["facts"]["json"])
+        found[answered(reply, messages)] = Facts.from_json(reply.content["facts"]["json"])
     names = [facts.name for facts in found.values()]
     if len(set(names)) < len(names):
         raise FitError(f"two sites have one name ({', '.join(sorted(names))}); give each its own")
     return dict(sorted(found.items(), key=lambda item: item[1].name))
+
+
+def answered(reply: "Message", messages: "Iterable[Message]") -> int:
+    """The node that a reply speaks for; of one that is gone Flower's server answers itself, and names only the message."""
+    asked = {message.metadata.message_id: message.metadata.dst_node_id for message in messages if message.metadata.message_id}
+    return asked.get(reply.metadata.reply_to_message_id) or reply.metadata.src_node_id
 
 
 def _event(reply: "Message | None", reason: str) -> str:
