@@ -45,6 +45,7 @@ def words(folder: Path, images: int, out: str, *options: str) -> list[str]:
 def one(folder: Path, images: int, out: str, engine: str, workers: str, shard_size: str) -> dict[str, object]:
     """One generation, and what it took: this process and its children."""
     torch.set_num_threads(1)
+    print("begun", flush=True)
     before = cpu()
     done = sk.generate(folder / "gen", folder / f"want-{images}.csv", out=folder / out, seed=SEED, engine=engine, workers=int(workers),
                        shard_size=None if shard_size == "auto" else int(shard_size))  # fmt: skip
@@ -91,19 +92,20 @@ def lives(process: psutil.Process) -> bool:
 
 
 def kills(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
-    """Kill the process, two workers beside it, again and again, until a generation of 5,000 images is whole; and so on with the next."""
+    """Kill the process, with and without workers beside it, again and again, until a generation of 5,000 images is whole; and so on with the next."""
     made(folder, 5000)
-    whole = run(folder, 5000, "whole", workers=2, shard_size="50")
-    expected, chance, killed, rounds, drawn, torn = content(folder / "whole"), random.Random(SEED), 0, 0, [], 0
+    whole = run(folder, 5000, "whole", shard_size="50")
+    expected, chance, killed, rounds, starts_of, torn, amid = content(folder / "whole"), random.Random(SEED), 0, 0, [], 0, 0
     began = time.monotonic()
     while killed < args.kills:
         rounds, starts = rounds + 1, 0
-        out = f"cut-{rounds}"
+        out, workers = f"cut-{rounds}", str(1 + rounds % 2)
         while True:
             starts += 1
-            program = subprocess.Popen(words(folder, 5000, out, "local", "2", "50"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            program = subprocess.Popen(words(folder, 5000, out, "local", workers, "50"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            program.stdout.readline()
             try:
-                told, said = program.communicate(timeout=chance.uniform(0, whole["seconds"] + 2) if killed < args.kills else None)
+                _, said = program.communicate(timeout=chance.uniform(0, 1.2 * whole["seconds"]) if killed < args.kills else None)
                 if program.returncode:
                     raise SystemExit(said)
                 break
@@ -112,15 +114,16 @@ def kills(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
                 program.send_signal(signal.SIGKILL)
                 program.communicate()
                 killed += 1
+                amid += any((folder / out / ".generation").glob("shard-*"))
                 torn += any(path.suffix == ".part" for path in (folder / out).rglob("*"))
                 await_end(family)
-        drawn.append(starts)
+        starts_of.append(starts)
         same = content(folder / out) == expected
         ids = sk.load(folder / out).table["request_id"]
         if not (same and ids.is_unique and len(ids) == 5000 and sk.verify(folder / out).passed):
             raise SystemExit(f"round {rounds}: not what an undisturbed generation gives")
-    return pd.DataFrame([{"images": 5000, "kills": killed, "generations": rounds, "identical": rounds, "most_starts_of_one": max(drawn),
-                          "kills_in_the_middle_of_a_file": torn, "minutes": (time.monotonic() - began) / 60}])  # fmt: skip
+    return pd.DataFrame([{"images": 5000, "kills": killed, "generations": rounds, "identical": rounds, "most_starts_of_one": max(starts_of),
+                          "kills_after_the_first_shard": amid, "kills_in_the_middle_of_a_file": torn, "minutes": (time.monotonic() - began) / 60}])  # fmt: skip
 
 
 def memory(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
