@@ -88,6 +88,9 @@ def test_train_then_generate_from_a_table_and_from_factors(tmp_path):
     told = invoked("generate", f"{gen}/generator", "--n", "4", "--given", "sex=F,M", "--steps", "1", "--out", str(tmp_path / "few"))
     assert "4 images by diffusion on toy, 2 network evaluation(s)" in told and sk.load(tmp_path / "few").table["sex"].tolist() == ["F", "M", "F", "M"]
     assert len(sk.load(invoked("generate", f"{gen}/generator", "--n", "2", "--out", str(tmp_path / "any")) and tmp_path / "any")) == 2
+    for n in ("2", "7"):
+        invoked("generate", f"{gen}/generator", str(tmp_path / "want.csv"), "--n", n, "--out", str(tmp_path / n))
+        assert sk.load(tmp_path / n).table["request_id"].tolist() == ["a", "b", "c", "a#2", "b#2", "c#2", "a#3"][: int(n)], "first ones only, or again in turn"
     for words, message in ((["x.csv", "--given", "sex=F"], "either a table"), ([], "either a table"), (["none.csv"], "cannot be read")):
         with pytest.raises(SynthkitError, match=message):
             invoked("generate", f"{gen}/generator", *words, "--out", str(tmp_path / "never"))

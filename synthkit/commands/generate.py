@@ -35,8 +35,8 @@ def generate(
     import synthkit as sk
     from synthkit.commands.sources import generator_at
 
-    if (table is None) == (n is None and not given) or (table is not None and given):
-        raise sk.SchemaError("give either a table of requests, or --n and perhaps --given")
+    if given if table is not None else n is None and not given:
+        raise sk.SchemaError("give either a table of requests, perhaps with --n, or --n, --given or both")
     fitted = generator_at(generator)
     chosen = {name: value for name, value in (("steps", steps), ("solver", solver)) if value is not None}
     fitted = fitted.using(**chosen) if chosen else fitted
