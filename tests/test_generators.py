@@ -153,6 +153,18 @@ def test_saved_and_read_back_it_makes_the_same_bytes(generator, tmp_path):
     assert (half.images.tensor() - fake.images.tensor()).abs().mean() < 0.01
 
 
+def test_a_full_disk_leaves_the_generator_that_was_saved_before(generator, tmp_path, monkeypatch):
+    generator.save(tmp_path)
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left on device"):
+        generator.save(tmp_path, half=True)
+    assert Generator.load(tmp_path).weights_digest() == generator.weights_digest() and not list(tmp_path.glob(".*.part"))
+
+
 def test_another_process_reads_it_and_makes_the_same_bytes(generator, tmp_path):
     generator.save(tmp_path / "gen")
     WANT.to_parquet(tmp_path / "want.parquet")

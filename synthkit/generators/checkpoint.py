@@ -33,8 +33,16 @@ def save(generator: "Generator", folder: Path, *, half: bool) -> Path:
         weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     digests = np.frombuffer(bytes.fromhex("".join(sorted(generator.patients))), np.uint8)
     weights[PATIENTS] = torch.from_numpy(digests.reshape(-1, PATIENT_BYTES).copy())
+    try:
+        return _written(folder, to_bytes(weights), generator)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written ({error.strerror or error}); what was saved there before is as it was. Make room, or "
+                         "give another folder") from error  # fmt: skip
+
+
+def _written(folder: Path, weights: bytes, generator: "Generator") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    entry = put(folder, "weights", ".safetensors", to_bytes(weights))
+    entry = put(folder, "weights", ".safetensors", weights)
     manifest = {
         "format": FORMAT, "recipe": generator.recipe.to_json(), "schema": generator.schema.to_json(), "space": generator.space.to_json(),
         "card": generator.card.to_json(), "weights": entry,
