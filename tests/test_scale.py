@@ -385,7 +385,8 @@ def test_a_lease_is_held_by_one_and_given_up_by_the_dead(memory, monkeypatch):
     assert not memory.exists("/films/.lock")
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    for more, free in (({"process": gone.pid}, True), ({"host": "elsewhere"}, False), ({"host": "elsewhere", "at": time.time() - 200}, True)):
+    another = {"at": psutil.Process().create_time() - 60}  # this number belonged to a process that ended before this one began, as in a container run again
+    for more, free in (({"process": gone.pid}, True), (another, True), ({"host": "elsewhere"}, False), ({"host": "elsewhere", "at": time.time() - 200}, True)):
         told(**more)
         if free:
             with lease.lease(memory, "/films", "memory://films"):
@@ -393,6 +394,13 @@ def test_a_lease_is_held_by_one_and_given_up_by_the_dead(memory, monkeypatch):
         else:
             with pytest.raises(sk.StoreError, match="last heard of 0 s ago"), lease.lease(memory, "/films", "memory://films"):
                 pass
+    memory.pipe_file("/films/.lock", b"")  # torn: its writer is not known, and what is known is since when
+    with pytest.raises(sk.StoreError, match=r"last heard of \d s ago"), lease.lease(memory, "/films", "memory://films"):
+        pass
+    with monkeypatch.context() as later:
+        later.setattr(lease, "GIVEN_UP", 0.0)
+        with lease.lease(memory, "/films", "memory://films"):
+            assert memory.cat_file("/films/.lock")
     monkeypatch.setattr(lease, "RENEWED", 0.01)
     with lease.lease(memory, "/films", "memory://films"):
         first = memory.cat_file("/films/.lock")

@@ -67,20 +67,24 @@ def _read(driver: "AbstractFileSystem", place: str) -> dict[str, Any] | None:
         return json.loads(driver.cat_file(place))
     except FileNotFoundError:
         return None
-    except ValueError:
-        return {}
+    except ValueError:  # torn; since when is all that is known
+        return {"at": driver.modified(place).timestamp()}
 
 
 def _lives(held: dict[str, Any]) -> bool:
     if held.get("host") == platform.node():
-        return _runs(int(held.get("process", 0)))
+        return _runs(int(held.get("process", 0)), float(held.get("at", 0)))
     return time.time() - float(held.get("at", 0)) < GIVEN_UP
 
 
-def _runs(process: int) -> bool:
+def _runs(process: int, at: float) -> bool:
+    """Whether the process that had this number at that time still runs; numbers are given again."""
     import psutil
 
-    return psutil.pid_exists(process)
+    try:
+        return psutil.Process(process).create_time() <= at
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _taken(name: str, held: dict[str, Any]) -> StoreError:
