@@ -175,6 +175,34 @@ def test_a_bad_row_is_named_before_anything_is_drawn(gen, tmp_path, monkeypatch,
     assert not (tmp_path / "never").exists()
 
 
+def test_a_file_is_read_by_the_separator_of_its_heading(gen, tmp_path):
+    plain, *others = (Requests.read(written(tmp_path, name, text), gen, seed=0, n=None, folder=tmp_path)[1] for name, text in (
+        ("a.csv", "sex,ward,lesion\nF,A,present\nM,B,absent\n"), ("b.csv", "sex;ward;lesion\nF;A;present\nM;B;absent\n"),
+        ("c.CSV", "sex;ward;lesion\nF;A,B;present\nM;B,C;absent\n"), ("d.TSV", "sex\tward\tlesion\nF\tA\tpresent\nM\tB\tabsent\n"),
+        ("e.csv", "\ufeffsex,lesion\nF,present\nM,absent\n"), ("f.csv", '"sex","ward; bed; room","lesion"\nF,A,present\nM,B,absent\n')))  # fmt: skip
+    assert {plain} == {*others}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sex,lesion\nF,present,1\n", "want.csv: a row has more values than the heading has names"),
+        ("sex,lesion\nF,present\nM,absent,1\n", "Expected 2 fields in line 3, saw 3"),
+        ("sex,lesion,sex\nF,present,M\n", "want.csv: column 'sex' stands twice in the heading"),
+        ("patient,ward\n1,A\n", "want.csv: no column is a factor; it has patient, ward, and the factors are lesion, diameter"),
+    ],
+)  # fmt: skip
+def test_a_file_that_would_be_misread_is_refused(gen, tmp_path, text, message):
+    with pytest.raises(sk.SynthkitError, match=message):
+        sk.generate(gen, written(tmp_path, "want.csv", text), out=tmp_path / "never", seed=SEED)
+    assert not (tmp_path / "never").exists()
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
 def test_what_cannot_be_asked_for_is_refused(gen, tmp_path):
     (tmp_path / "empty.csv").write_text("")
     for source, message in ((tmp_path / "none.csv", "cannot be read as a table"), (tmp_path / "empty.csv", "cannot be read"), (7, "table: got 7")):

@@ -12,6 +12,8 @@ from synthkit.core.kinds import require_kind
 from synthkit.errors import DataError, SchemaError
 
 BLOCK = 8192  # rows
+SHOWN = 6  # columns in a message
+SEPARATORS = (",", ";", "\t")  # of text files
 
 
 class Source(ABC):
@@ -40,6 +42,8 @@ class Source(ABC):
             kind = Parquet if Path(table).suffix.lower() in (".parquet", ".pq") else Text
             with _readable(table):
                 found = kind(Path(table), [*factors, "image_id"])
+            if not {*found.columns} & {*factors, "image_id"}:
+                raise SchemaError(f"{found.name}: no column is a factor; it has {', '.join(found.columns[:SHOWN])}, and the factors are {', '.join(factors)}")
         if found.head().empty:
             raise SchemaError(f"{found.name} holds no request; give one row per image")
         return found
@@ -80,18 +84,31 @@ class Text(Source):
 
     def __init__(self, path: Path, wanted: Sequence[str]):
         self.path, self.wanted, self.name = path, wanted, path.name
-        self.options: dict[str, Any] = {"sep": "\t" if path.suffix == ".tsv" else ",", "dtype": str, "keep_default_na": False, "na_values": [""]}
-        self.first = pd.read_csv(path, nrows=1, **self.options)
+        options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+        # The separator is the one that cuts the heading into most names; some spreadsheets write semicolons.
+        headings = {sep: pd.read_csv(path, sep=sep, header=None, nrows=1, **options) for sep in SEPARATORS}
+        self.options = options | {"sep": max(SEPARATORS, key=lambda sep: headings[sep].shape[1])}
+        names = headings[self.options["sep"]].iloc[0].dropna()
+        if names.duplicated().any():
+            raise SchemaError(f"{self.name}: column {names[names.duplicated()].iloc[0]!r} stands twice in the heading; rename or drop one")
+        self.first = self._even(pd.read_csv(path, nrows=1, **self.options))
         self.columns = [str(name) for name in self.first.columns]
 
     def head(self) -> pd.DataFrame:
         return self.first
 
     def blocks(self) -> Iterator[pd.DataFrame]:
-        chosen = [name for name in self.columns if name in self.wanted] or self.columns[:1]
-        with _readable(self.path), pd.read_csv(self.path, usecols=chosen, chunksize=BLOCK, **self.options) as file:
+        chosen = [name for name in self.columns if name in self.wanted]
+        # All columns are read, since pandas passes over surplus values where it reads some of them only.
+        with _readable(self.path), pd.read_csv(self.path, chunksize=BLOCK, **self.options) as file:
             for block in file:
-                yield block.apply(_whole).reset_index(drop=True)
+                yield self._even(block)[chosen].apply(_whole).reset_index(drop=True)
+
+    def _even(self, block: pd.DataFrame) -> pd.DataFrame:
+        """The same rows; SchemaError where pandas took surplus values for row labels, which shifts all others."""
+        if not isinstance(block.index, pd.RangeIndex):
+            raise SchemaError(f"{self.name}: a row has more values than the heading has names; name every column, and quote values with a separator in them")
+        return block
 
 
 class Parquet(Source):
@@ -111,7 +128,7 @@ class Parquet(Source):
     def blocks(self) -> Iterator[pd.DataFrame]:
         import pyarrow.parquet as pq
 
-        chosen = [name for name in self.columns if name in self.wanted] or self.columns[:1]
+        chosen = [name for name in self.columns if name in self.wanted]
         with _readable(self.path), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(BLOCK, columns=chosen):
                 yield batch.to_pandas().reset_index(drop=True)
