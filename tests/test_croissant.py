@@ -132,6 +132,10 @@ def test_what_cannot_be_described_is_refused(tmp_path):
     ):  # fmt: skip
         with pytest.raises((DataError, StoreError), match=said):
             sk.to_croissant(cohort, folder, more=more)
+    for options, said in (({"biases": 3}, "biases: got 3; give a sentence"), ({"limitations": {1}}, "limitations: got a set"), ({"name": 5}, "name: got 5"),
+                          ({"more": ["x"]}, "more: got a list; give a mapping")):  # fmt: skip
+        with pytest.raises(DataError, match=said):
+            sk.to_croissant(fake, tmp_path / "a", **options)
     assert not (tmp_path / "a").exists()
     sk.to_croissant(fake, tmp_path / "b")
     with pytest.raises(DataError, match="holds another cohort"):

@@ -52,6 +52,7 @@ def to_croissant(
         sk.to_croissant(fake, "out/croissant", more={"rai:dataUseCases": ["Teaching"]})
     """
     require_kind("cohort", cohort, (Cohort, str, Path), "a cohort, or the folder of a saved one")
+    _require_told(name, biases, limitations, more)
     place = destination(folder)
     found, saved = (cohort, place / SAVED) if isinstance(cohort, Cohort) else _lying(Path(cohort).expanduser(), place)
     if not len(found):
@@ -71,6 +72,13 @@ def to_croissant(
     except OSError as error:
         raise unwritten(place, "to_croissant", error) from error
     return place / DESCRIPTION
+
+
+def _require_told(name: object, biases: object, limitations: object, more: object) -> None:
+    require_kind("name", name, (str, type(None)), "the data set's name")
+    for what, said in (("biases", biases), ("limitations", limitations)):
+        require_kind(what, said, Sequence, "a sentence, or a list of them")
+    require_kind("more", more, (Mapping, type(None)), 'a mapping, such as {"citeAs": "…"}')
 
 
 def _lying(saved: Path, place: Path) -> tuple[Cohort, Path]:
