@@ -19,9 +19,11 @@ from toys import SMALL_NET, toy_cohort, toy_table
 
 import synthkit as sk
 from synthkit.core.provenance import pixel_digest
+from synthkit.lifecycle.against import compared, unpaired
 from synthkit.lifecycle.gates import NOT_ASSESSED, NOT_MET, PASS, Bound, read_gate, rules_of
+from synthkit.lifecycle.promote import _decided
 from synthkit.lifecycle.recording import numbers
-from synthkit.lifecycle.registry import current
+from synthkit.lifecycle.registry import Champion, current
 from synthkit.lifecycle.tracking import VARIABLE, require_database
 
 RECIPE = sk.Diffusion(options=SMALL_NET, batch_size=16, steps=2, learning_rate=4e-3)
@@ -191,6 +193,8 @@ def test_gates_are_read_from_text_and_from_rules():
     [
         ({"FID": ("<", 1.0)}, "'FID' is no known metric; there are KID, FrechetDistance, .*Adherence AUC"), ({}, "no rule is given"),
         ({"KID": ("about", 1.0)}, "'about' is no sign"), ({"KID": ("<", "low")}, "KID='low'"), (["KID<1"], "'KID<1' is no rule"), ({"KID": 0.05}, "is no rule"),
+        ("KID<1", "got 'KID<1'; give"), (5, "got 5; give"), ({("KID", "sex=F"): ("<", 1.0)}, "KID is measured for all images, not for 'sex=F'"),
+        ({"Adherence AUC": (">", 0.8)}, r'give the factor, \("Adherence AUC", "effusion"\)'), (read_gate(["KID:sex<1"]), "not for 'sex'"),
     ],
 )  # fmt: skip
 def test_a_gate_that_means_nothing_is_refused(gate, message):
@@ -198,6 +202,33 @@ def test_a_gate_that_means_nothing_is_refused(gate, message):
         rules_of(gate, toy_cohort(2).space)
     with pytest.raises(sk.DataError, match="is no rule"):
         read_gate(["KID below .05"])
+
+
+@pytest.mark.parametrize("fewest", [np.nan, 0, 1.5, "many"])
+def test_a_gate_asks_for_a_whole_number_of_images(fewest):
+    with pytest.raises(sk.DataError, match="fewest="):
+        rules_of(GATE, toy_cohort(2).space, fewest=fewest)
+
+
+def test_a_difference_that_could_not_be_assessed_leaves_the_champion(good):
+    holder = Champion("toy", "1", "champion", good)
+    given = {"better": "lower", "n": 100, "asked": 2}
+    better, same, unknown = (compared(name, "all", value, error, **given) for name, value, error in (("A", -1, 0.1), ("B", 0, 1), ("C", np.nan, np.nan)))
+    assert [row["result"] for row in (better, same, unknown)] == ["better", "no difference shown", "not assessed"]
+    assert _decided(pd.DataFrame([better, same]), holder, False)[0] == "champion"
+    decision, reason = _decided(pd.DataFrame([better, unknown]), holder, False)
+    assert decision == "challenger" and "not assessed in C all" in reason
+    row = {"metric": "Adherence AUC", "group": "lesion", "value": 0.9, "low": 0.8, "high": 1.0, "n_fake": 100, "better": "higher"}
+    scores = pd.DataFrame([row])
+    (missing,) = unpaired(scores, scores[:0], [("Adherence AUC", "lesion")], asked=1)
+    assert missing["result"] == "not assessed", "the champion has no such score"
+
+
+@pytest.mark.parametrize("name", ["", "chest/v1", "chest:1", 5])
+def test_a_name_that_the_registry_does_not_take_is_refused_first(name, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(sk.DataError, match="name="):
+        current(name)
 
 
 def test_the_better_one_serves_and_the_worse_one_is_refused(tracking, cohorts, good, poor):

@@ -11,6 +11,7 @@ import synthkit as sk
 from synthkit.core.pixels import Pixels
 from synthkit.lifecycle.steps import Steps
 from synthkit.lifecycle.tracking import VARIABLE
+from synthkit.lifecycle.watch import _retrained
 
 RECIPE = sk.Diffusion(options=SMALL_NET, batch_size=16, steps=2, learning_rate=4e-3)
 GATE = {"KID": ("<", 9.0)}
@@ -160,6 +161,30 @@ def test_a_log_passes_over_a_line_that_broke_off_and_refuses_one_that_is_missing
     path.write_bytes(whole.splitlines(keepends=True)[1])
     with pytest.raises(sk.StoreError, match="line 1 was changed, removed or put in"):
         Steps(path)
+
+
+def test_a_log_goes_on_wherever_its_last_line_broke_off(tmp_path):
+    path = tmp_path / "log.jsonl"
+    steps = Steps(path)
+    steps.append("one")
+    before = len(path.read_bytes())
+    steps.append("two", moved=[{"a": 1}, {"a": 2}])
+    whole = path.read_bytes()
+    for end in range(before, len(whole)):
+        path.write_bytes(whole[:end])
+        expected = ["one", "two"] if end == len(whole) - 1 else ["one"]  # only the end of the line is missing
+        Steps(path).append("three")
+        assert [step["step"] for step in Steps(path).done] == [*expected, "three"], whole[:end]
+
+
+def test_another_generator_in_the_folder_is_not_taken_for_the_successor(generator, train, tmp_path):
+    steps = Steps(tmp_path / "watch.jsonl")
+    generator.save(tmp_path / "generator")
+    steps.append("train", identity=generator.identity())
+    assert _retrained(steps, None, train, tmp_path, "1 steps", 0, print).identity() == generator.identity()
+    generator.using(steps=3).save(tmp_path / "generator")
+    with pytest.raises(sk.StoreError, match="is not the one that this watch trained"):
+        _retrained(steps, None, train, tmp_path, "1 steps", 0, print)
 
 
 def invoked(*words: str):

@@ -51,14 +51,20 @@ def _difference(metric: Metric, sets: list[torch.Tensor], patients: np.ndarray, 
 
 
 def unpaired(ours: pd.DataFrame, theirs: pd.DataFrame, rows: Sequence[tuple[str, str]], *, asked: int) -> list[dict[str, object]]:
-    """Differences of scores that a judge gave to both, as if they were of other patients: the intervals are too wide rather than too narrow."""
+    """Differences of scores that a judge gave, as if they were of other patients: the intervals are too wide rather than too narrow.
+
+    Args:
+        ours, theirs: scores of challenger and champion.
+        rows: metric and group, which `ours` has.
+    """
     found = []
     for metric, group in rows:
         a, b = (frame[(frame["metric"] == metric) & (frame["group"] == group)] for frame in (ours, theirs))
-        if len(a) and len(b):
-            error = float(np.hypot(_error(a.iloc[0]), _error(b.iloc[0])))
-            n, better = min(a["n_fake"].iloc[0], b["n_fake"].iloc[0]), a["better"].iloc[0]
-            found.append(compared(metric, group, float(a["value"].iloc[0] - b["value"].iloc[0]), error, better=better, n=n, asked=asked))
+        value, error, n = float("nan"), float("nan"), 0  # where the champion has no such score
+        if len(b):
+            value, error = float(a["value"].iloc[0] - b["value"].iloc[0]), float(np.hypot(_error(a.iloc[0]), _error(b.iloc[0])))
+            n = min(a["n_fake"].iloc[0], b["n_fake"].iloc[0])
+        found.append(compared(metric, group, value, error, better=a["better"].iloc[0], n=n, asked=asked))
     return found
 
 

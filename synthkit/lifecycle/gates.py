@@ -54,6 +54,9 @@ class Bound:
         if self.sign not in SIGNS:
             raise DataError(f"gate for {self.measure}: {self.sign!r} is no sign; give one of <, <=, >, >=")
         require_number(f"gate for {self.measure}", self.bound, "a number that the interval's worse end must keep")
+        require_number("fewest", self.fewest, "the smallest n, a whole number of 1 or more", whole=True)
+        if self.fewest < 1:
+            raise DataError(f"fewest={self.fewest}: give the smallest n, a whole number of 1 or more")
         object.__setattr__(self, "sign", SIGNS[self.sign])
 
     @property
@@ -80,11 +83,13 @@ def rules_of(gate: Gate, space: Space, *, fewest: int = FEWEST) -> tuple[tuple[R
     """The rules of a gate, the metrics that must be measured for them, and whether a judge is needed.
 
     Args:
-        gate: {"KID": ("<", .05), ("Adherence AUC", "effusion"): (">", .8)}, where a key names a metric, is one, or is a metric with a group; or rules
+        gate: {"KID": ("<", .05), ("Adherence AUC", "effusion"): (">", .8)}, where a key names a metric, is one, or is adherence with its factor; or rules
             such as `sk.PassRule`.
     Raises:
-        DataError: an empty gate, or a metric that is not known for images of this size.
+        DataError: an empty gate, a metric that is not known for images of this size, or a group that is not measured.
     """
+    if isinstance(gate, str) or not isinstance(gate, Iterable):
+        raise DataError(f'gate: got {gate!r}; give {{"KID": ("<", .05)}}, or a list of rules such as sk.PassRule')
     rules, own = [], {}
     for one in gate.items() if isinstance(gate, Mapping) else gate:
         if isinstance(one, Rule):
@@ -105,8 +110,18 @@ def rules_of(gate: Gate, space: Space, *, fewest: int = FEWEST) -> tuple[tuple[R
         if rule.measure not in known and rule.measure not in ADHERENCE:
             raise DataError(f"gate: {rule.measure!r} is no known metric; there are {', '.join((*known, *ADHERENCE))} (adherence by factor: "
                             f'("Adherence AUC", "effusion")), or give a metric such as sk.Precision(k=3) as the key')  # fmt: skip
+        if isinstance(rule, Bound):
+            _require_measured(rule)
     names = dict.fromkeys(rule.measure for rule in rules)
     return tuple(rules), tuple(known[name] for name in names if name in known), any(name in ADHERENCE for name in names)
+
+
+def _require_measured(rule: Bound) -> None:
+    """Refuse a group that the scores have no row for."""
+    if rule.measure in ADHERENCE and rule.group == ALL:
+        raise DataError(f'gate: {rule.measure} is read factor by factor; give the factor, ("{rule.measure}", "effusion")')
+    if rule.measure not in ADHERENCE and rule.group != ALL:
+        raise DataError(f"gate: {rule.measure} is measured for all images, not for {rule.group!r}; leave the group out")
 
 
 def read_gate(texts: Iterable[str], *, fewest: int = FEWEST) -> list[Bound]:

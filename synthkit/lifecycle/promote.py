@@ -172,10 +172,10 @@ def _decided(rows: pd.DataFrame, holder: Champion | None, known: bool) -> tuple[
         return CHAMPION, f"These very weights and settings are the champion already, version {holder.version}."
     if holder is None:
         return CHAMPION, "All gates are kept, and there was no champion."
-    better = differences[differences["result"] == BETTER]
-    if len(better):
+    better, unknown = (differences[differences["result"] == result] for result in (BETTER, UNKNOWN))
+    if len(better) and not len(unknown):
         return CHAMPION, f"All gates are kept; better than the champion, version {holder.version}, in {', '.join(better['metric'])} and worse in none."
-    why = UNKNOWN if (differences["result"] == UNKNOWN).all() else NEITHER
+    why = f"{UNKNOWN} in {', '.join(unknown['metric'] + ' ' + unknown['group'])}" if len(unknown) else NEITHER
     return CHALLENGER, f"All gates are kept, but against the champion, version {holder.version}: {why}. The champion stays."
 
 

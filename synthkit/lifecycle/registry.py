@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthkit.errors import StoreError
+from synthkit.errors import DataError, StoreError
 from synthkit.generators.generator import Generator
 from synthkit.lifecycle.recording import key
 from synthkit.lifecycle.tracking import imported, opened
@@ -40,7 +40,7 @@ def champion(name: str = NAME, *, alias: str = CHAMPION) -> Champion:
 
     Raises:
         StoreError: no generator of this name, or none has the alias.
-        DataError: no tracking address is set.
+        DataError: no tracking address is set, or a name that the registry does not take.
 
     Example:
         gen = sk.champion("chest").generator
@@ -53,6 +53,8 @@ def champion(name: str = NAME, *, alias: str = CHAMPION) -> Champion:
 
 def current(name: str, *, alias: str = CHAMPION) -> Champion | None:
     """As `champion`, or None where there is none."""
+    if not isinstance(name, str) or not name or set("/:") & set(name):
+        raise DataError(f"name={name!r}: give a name without / and :, such as 'chest'")
     mlflow = opened()
     try:
         version = mlflow.MlflowClient().get_model_version_by_alias(name, alias)

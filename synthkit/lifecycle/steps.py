@@ -20,22 +20,21 @@ class Steps:
     Args:
         path: of the file, which need not be there yet.
     Raises:
-        StoreError: a line that was changed, removed or put in; one that broke off at the end, as a power cut leaves it, is passed over.
+        StoreError: a step that was changed, removed or put in; a line that broke off, as a power cut leaves it, is passed over.
     """
 
     def __init__(self, path: Path):
         self.path, self.seal, self.done = path, START, []
         lines = path.read_bytes().split(b"\n") if path.is_file() else []
-        lines, torn = lines[:-1], lines[-1] if lines else b""
         for number, line in enumerate(lines, start=1):
             step = _read(line)
-            if step is None and torn_before(lines, number):
+            if step is None:  # it broke off; were it a step that was made unreadable, the seal of the next one would not fit
                 continue
-            if step is None or step.pop("seal", None) != _seal(self.seal, step):
+            if step.pop("seal", None) != _seal(self.seal, step):
                 raise StoreError(f"{path}: line {number} was changed, removed or put in after it was written; restore the log, or watch in a new folder")
             self.seal = _seal(self.seal, step)
             self.done.append(step)
-        self.torn = bool(torn)
+        self.torn = bool(lines and lines[-1])
 
     def find(self, name: str) -> dict[str, Any] | None:
         """The step of this name, or None while it is not finished."""
@@ -53,11 +52,6 @@ class Steps:
         self.torn = False
         self.done.append(step)
         return step
-
-
-def torn_before(lines: list[bytes], number: int) -> bool:
-    """Whether a line that cannot be read broke off while it was written: it does not end as a whole one does."""
-    return not lines[number - 1].endswith(b"}")
 
 
 def _read(line: bytes) -> dict[str, Any] | None:

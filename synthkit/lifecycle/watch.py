@@ -85,7 +85,7 @@ def watch(
         budget: of the training.
         say: called with a line for every step.
     Raises:
-        StoreError: no champion; a folder of another watch; a log that was changed.
+        StoreError: no champion; a folder of another watch; a log or a successor that was changed.
         DataError, SchemaError, LeakageError: as `sk.drift` and `sk.promote`.
 
     Example:
@@ -155,8 +155,12 @@ def _looked(
 
 def _retrained(steps: Steps, holder: Champion, learnt: Cohort, folder: Path, budget: Budget, seed: int, say: Callable[[str], None]) -> Generator:
     """The successor, trained on the new patients from the champion's weights; read back where that is done."""
-    if steps.find("train") is not None:
-        return Generator.load(folder / "generator")
+    done = steps.find("train")
+    if done is not None:
+        kept = Generator.load(folder / "generator")
+        if kept.identity() != done["identity"]:
+            raise StoreError(f"{folder / 'generator'} is not the one that this watch trained; put that back, or give a new folder with run=")
+        return kept
     say(f"train version {holder.version} of {holder.name!r} on {len(learnt)} new images, budget {budget}")
     learnt.save(folder / "learnt")
     made = holder.generator.fine_tune(learnt, budget=budget, seed=seed, run=folder / "training")
