@@ -134,6 +134,29 @@ def test_other_patients_are_noticed_in_the_table():
         assert found.alarm and found.frame().set_index("measure").loc[name, "result"] == "moved"
 
 
+def test_a_factor_that_is_blank_everywhere_shows_no_change():
+    train, new = (replace(cohort, table=cohort.table.assign(age=np.nan)) for cohort in (toy_cohort(60, prefix="a"), toy_cohort(40, seed=1, prefix="b")))
+    row = sk.drift(new, train=train, extractor=pixels).frame().set_index("measure").loc["age"]
+    assert row["result"] == "no change shown" and row["p"] == 1
+
+
+def test_features_that_are_no_numbers_are_refused():
+    train, new = toy_cohort(60, prefix="a"), toy_cohort(40, seed=1, prefix="b")
+    with pytest.raises(sk.DataError, match="gives features that are no numbers"):
+        sk.drift(new, train=train, extractor=lambda images: pixels(images) * torch.nan)
+
+
+def test_patients_of_many_images_are_cut_and_not_left_out(monkeypatch):
+    import synthkit.lifecycle.drift as module
+
+    monkeypatch.setattr(module, "MOST", 100)
+    cohort = toy_cohort(25 * 12, size=(8, 8), prefix="a", per_patient=12)
+    some, cut = module._some(cohort, 0, "new")
+    assert cut and some.table["patient_id"].value_counts().tolist() == [5] * 20  # 100 images, of the 20 patients that are needed at least
+    few, cut = module._some(toy_cohort(150, size=(8, 8), prefix="b", per_patient=3), 0, "new")
+    assert cut and few.table["patient_id"].value_counts().tolist() == [3] * 33, "whole patients, where enough of them fit in"
+
+
 def test_neither_the_order_nor_the_names_of_the_images_matter():
     train, new = toy_cohort(60, seed=1, prefix="a"), toy_cohort(40, seed=2, prefix="b")
     again = replace(new, table=new.table.assign(image_id=[str(i) for i in range(40)]))[np.random.default_rng(0).permutation(40)]

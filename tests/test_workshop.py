@@ -86,6 +86,13 @@ def test_a_job_keeps_outputs_and_a_page_and_names_the_cell_that_fails(tmp_path):
     assert nbformat.read(source, as_version=4).cells[2].outputs == [], "the notebook itself stays as it was"
 
 
+def test_a_notebook_is_not_written_over_by_its_own_outputs(tmp_path):
+    before = written(tmp_path / "own.ipynb").read_bytes()
+    with pytest.raises(sk.DataError, match="would be written over it"):
+        run_notebook(str(tmp_path / "own.ipynb"), out=tmp_path)
+    assert (tmp_path / "own.ipynb").read_bytes() == before
+
+
 WHEELS = ("synthkit-0.1.0-py3-none-any.whl", "two-2-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl", "odd-1-cp311-cp311-manylinux_2_34_x86_64.whl")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 FEWEST = 20  # patients of a side
-MOST = 1_500  # images of a side; of more, whole patients are drawn
+MOST = 1_500  # images of a side; of more, whole patients are drawn, and of each no more images than let FEWEST patients in
 COLUMNS = ("part", "measure", "value", "low", "high", "scale", "p", "p_adjusted", "n", "n_old", "result")
 MOVED, STEADY = "moved", "no change shown"
 NOTES = (
@@ -86,7 +86,8 @@ def drift(new: Cohort, *, train: Cohort, alpha: float = 0.01, extractor: Any = N
     patients, measures = both.table["patient_id"].to_numpy(), measures_of(both, eye)
     alone, together = p_values(measures, dealt(patients, first, times=times, seed=seed))
     rows = _rows(measures, alone, together, effects(measures, np.flatnonzero(first), np.flatnonzero(~first), patients, seed=seed), first, alpha)
-    said = [f"Images are seen by {eye.name}.", *NOTES, *(["More images than are compared: whole patients were drawn."] if cut_old or cut_new else [])]
+    more = f"More images than are compared: patients were drawn, at most {MOST // FEWEST} images of each."
+    said = [f"Images are seen by {eye.name}.", *NOTES, *([more] if cut_old or cut_new else [])]
     p = float(together.min())
     title = f"{'Drift' if p <= alpha else 'No drift shown'}: {new.provenance.source} against {train.provenance.source} (p = {p:.3g}, alpha = {alpha:g})"
     return Drift(title, rows, tuple(dict.fromkeys((*said, *new.notes))), cohorts={"test": new, "train": train}, alpha=alpha, p=p)
@@ -120,14 +121,17 @@ def _require_patients(cohort: Cohort, name: str) -> None:
 
 
 def _some(cohort: Cohort, seed: int, name: str) -> tuple[Cohort, bool]:
-    """At most so many images, by whole patients, and whether there were more."""
+    """At most so many images, by patients, and whether there were more."""
     if len(cohort) <= MOST:
         return cohort, False
-    ids = cohort.table["patient_id"].to_numpy()
+    shuffled = permutation(len(cohort), seed=seed, identity=name, stream="drift images")
+    turn = cohort.table.iloc[shuffled].groupby("patient_id").cumcount().to_numpy()  # the how many-th of its patient
+    rows = np.sort(shuffled[turn < MOST // FEWEST])
+    ids = cohort.table["patient_id"].to_numpy()[rows]
     names, counts = np.unique(ids, return_counts=True)
     order = permutation(len(names), seed=seed, identity=name, stream="drift")
     kept = names[order[np.cumsum(counts[order]) <= MOST]]
-    return cohort[np.isin(ids, kept)], True
+    return cohort[rows[np.isin(ids, kept)]], True
 
 
 def _pooled(old: Cohort, new: Cohort) -> Cohort:

@@ -52,6 +52,8 @@ class Quantities(Measure):
 
     def statistic(self, first: np.ndarray) -> np.ndarray:
         known = np.flatnonzero(np.isfinite(self.values))
+        if not len(known):
+            return np.zeros(len(first))
         order = known[np.argsort(self.values[known], kind="stable")]
         sorted_values, side = self.values[order], first[:, order]
         ours = side.cumsum(1, dtype=np.float32)

@@ -5,6 +5,7 @@ import torch
 
 from synthkit.core.cohort import Cohort
 from synthkit.core.schema import Category
+from synthkit.errors import DataError
 from synthkit.lifecycle.exchange import Distances, Levels, Measure, Quantities, euclidean
 from synthkit.metrics.features import Features, described
 
@@ -19,6 +20,8 @@ def measures_of(cohort: Cohort, eye: Features) -> list[Measure]:
 
 def _images(cohort: Cohort, eye: Features) -> list[Measure]:
     seen = eye.of(cohort).numpy()
+    if not np.isfinite(seen).all():
+        raise DataError(f"the extractor {eye.name!r} gives features that are no numbers; give another, or leave out the images it cannot read")
     found: list[Measure] = [Distances("images", "all features of the images", euclidean(seen))]
     centred = seen - seen.mean(0)
     turned = centred @ np.linalg.svd(centred, full_matrices=False)[2][:COMPONENTS].T

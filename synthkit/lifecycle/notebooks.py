@@ -110,11 +110,13 @@ def run_notebook(name: str, *, out: str | Path, settings: Mapping[str, Any] | No
     Returns:
         Executed; a cell that fails ends the run and is named in `failed`, and what came before it is kept.
     Raises:
-        DataError: no such notebook, an unknown parameter, or one of another kind.
+        DataError: no such notebook, an unknown parameter, one of another kind, or the folder in which the notebook itself lies.
         MissingExtraError: papermill is not installed.
     """
     path, place = notebook_named(name), Path(out)
     given = checked(path, settings or {})
+    if path.resolve() == (place / path.name).resolve():
+        raise DataError(f"{path} lies in {place}, where its outputs would be written over it; give another folder with --out")
     try:
         import papermill
     except ImportError as error:
