@@ -2,6 +2,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -68,7 +69,8 @@ def test_the_recipe_shows_its_sentences():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a {tumour}", "unknown factor 'tumour'"), ("a [film", "square brackets"), ("a [[film]]", "square brackets"), ("a {age", "expected '}'")],
+    [("a {tumour}", "unknown factor 'tumour'"), ("a [film", "square brackets"), ("a [[film]]", "square brackets"), ("a {age", "expected '}'"),
+     ("a {age:.0f}", "write {age} alone"), ("[of {sex!r}]", "write {sex} alone")],
 )
 def test_an_impossible_template_is_refused(text, message):
     with pytest.raises(SchemaError, match=message):
@@ -138,6 +140,24 @@ def test_another_pipeline_at_its_place_is_noticed(tmp_path):
         sk.Generator.load(tmp_path / "gen")
 
 
+def test_another_autoencoder_is_noticed_and_no_adapter_is_added_to_another_pipeline(told, texts, tmp_path):
+    """What decodes the images and what reads the sentences belongs to the generator as the denoising network does."""
+    from safetensors.torch import load_file, save_file
+
+    from synthkit.generators.foundation.pipeline import opened
+
+    whole = opened(str(texts), adapter="full", rank=8, width=0).digest
+    for part in ("vae", "text_encoder"):
+        folder = Path(shutil.copytree(texts, tmp_path / part))
+        (file,) = (folder / part).glob("*.safetensors")
+        save_file({name: tensor * 1.5 for name, tensor in load_file(file).items()}, file, metadata={"format": "pt"})
+        assert opened(str(folder), adapter="full", rank=8, width=0).digest != whole
+    moved = replace(told, recipe=replace(told.recipe, path=str(tmp_path / "vae")))
+    with pytest.raises(StoreError, match="another one than this generator was trained on"):
+        sk.to_diffusers(moved, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_colour_images_and_a_colour_pipeline_of_pixels_fit(tmp_path):
     from synthkit.core.space import Channel, Space
 
@@ -204,6 +224,8 @@ def test_any_family_becomes_a_pipeline_that_draws_the_same_images_for_the_same_s
         found = pipe(WANT, seed=5, output_type="pt").images
         assert (found - fake.images.tensor()).abs().max() < 1e-4 and pipe(WANT, seed=5).images.shape == (8, 16, 16, 1)
     assert pipe.network.generator().sample(WANT, seed=5).table.equals(fake.table)
+    with pytest.raises(SchemaError, match="did you mean 'lesion'"):
+        pipe(WANT.rename(columns={"lesion": "Lesion"}), seed=5)
 
 
 def test_a_pipeline_whose_labels_gave_way_to_factors_cannot_be_written_as_one(pixels, tmp_path):

@@ -112,7 +112,12 @@ class AdaptedNetwork(KnowingNetwork, Trainable):
 
     def _same_pipeline(self, state: dict[str, torch.Tensor], prefix: str, *_: object) -> None:
         told = state.get(f"{prefix}pipeline_digest")
-        if told is not None and bytes(told.tolist()).hex() != self.pipeline.digest:
+        if told is not None:
+            self.require_pipeline(bytes(told.tolist()).hex())
+
+    def require_pipeline(self, digest: str) -> None:
+        """Raise StoreError unless a pipeline of this digest is the one that is adapted."""
+        if digest != self.pipeline.digest:
             raise StoreError("the pipeline is another one than this generator was trained on (its weights differ); put back the one that stood at its path")
 
     def latent_shape(self) -> tuple[int, ...]:

@@ -48,6 +48,7 @@ class CohortPipeline(DiffusionPipeline):
             output_type: "np" for (N, H, W, C) in 0..1, "pil", or "pt" for (N, C, H, W) in -1..1.
         """
         generator = self.network.generator()
+        generator.require_request(factors, seed)
         keys = factors["image_id"].astype(str).tolist() if "image_id" in factors else [str(row) for row in range(len(factors))]
         z = normal(generator.trained.latent_shape(), seed=seed, identities=keys, stream="sample")
         images = generator.decode(z, generator.schema.check(factors.reset_index(drop=True))).clamp(-1, 1)

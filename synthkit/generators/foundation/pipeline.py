@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 INDEX = "model_index.json"
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 TIMED = ("time_emb_proj", "conv1", "conv2")  # by which a condition acts that is added to the embedding of time
+PARTS = ("unet", "vae", "text_encoder")
 LOOKED_AT = 64  # values of each tensor that its digest reads
 LORA_SLOPE = 5**0.5  # of the first factor's initialisation, as in the reference implementation
 
@@ -27,7 +28,7 @@ class Pipeline:
     Args:
         whole: as diffusers opened it.
         unet: its denoising network, with adapters where they were asked for.
-        digest: of its weights before that.
+        digest: of the weights of all parts before that.
         trained: names of the tensors of `unet` that are trained.
     """
 
@@ -60,7 +61,7 @@ class Pipeline:
 
     def to(self, device: torch.device) -> None:
         """Move all parts; nothing happens where they are there already."""
-        for part in (self.unet, self.vae, self.whole.components.get("text_encoder")):
+        for part in map(self.whole.components.get, PARTS):
             if part is not None and next(part.parameters()).device != device:
                 part.to(device)
 
@@ -107,7 +108,7 @@ def _opened(path: str, stamp: int, adapter: str, rank: int, width: int) -> Pipel
         raise FitError(f"{path}: it predicts noise on a schedule that ends in nothing but noise, where its sampler would divide by nothing; set v_prediction, "
                        "or rescale_betas_zero_snr=False, in its scheduler_config.json")  # fmt: skip
     unet.requires_grad_(False).eval()
-    known, by_text = _digest(unet), "tokenizer" in whole.components
+    known, by_text = digest_of(whole), "tokenizer" in whole.components
     if not by_text:
         unet.class_embedding = nn.Linear(width, unet.time_embedding.linear_2.out_features)
         unet.register_to_config(class_embed_type=None)
@@ -172,10 +173,12 @@ def _with_lora(path: str, unet: nn.Module, rank: int, by_text: bool) -> tuple[st
     return tuple(name for name, _ in unet.named_parameters() if ".lora_" in name or name.startswith("class_embedding."))
 
 
-def _digest(unet: nn.Module) -> str:
-    """By which a pipeline is known again: names, shapes and some values of all tensors."""
+def digest_of(whole: "DiffusionPipeline") -> str:
+    """By which a pipeline is known again: names, shapes and some values of all tensors that denoise, decode or read sentences."""
     found = hashlib.sha256()
-    for name, tensor in unet.state_dict().items():
-        flat = tensor.detach().float().flatten()
-        found.update(f"{name} {tuple(tensor.shape)}".encode() + flat[:: max(1, len(flat) // LOOKED_AT)].cpu().numpy().tobytes())
+    for part in PARTS:
+        module = whole.components.get(part)
+        for name, tensor in module.state_dict().items() if module is not None else ():
+            flat = tensor.detach().float().flatten()
+            found.update(f"{part} {name} {tuple(tensor.shape)}".encode() + flat[:: max(1, len(flat) // LOOKED_AT)].cpu().numpy().tobytes())
     return found.hexdigest()

@@ -27,7 +27,7 @@ class Template:
         text: "a chest x-ray[ of a {age}-year-old {sex}][ with {findings}]".
         schema: of the factors.
     Raises:
-        SchemaError: the text names something that is no factor, or its brackets do not close.
+        SchemaError: the text names something that is no factor, gives a format for one, or its brackets do not close.
     """
 
     text: str
@@ -100,6 +100,10 @@ def _word(factor: Category | Quantity, value: str | float, *, listed: bool) -> s
 
 def _names(text: str) -> list[str]:
     try:
-        return [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+        fields = [field for field in Formatter().parse(text) if field[1] is not None]
     except ValueError as error:
         raise SchemaError(f"template {text!r}: {error}; write factors in braces, such as {{age}}") from error
+    formatted = [name for _, name, form, conversion in fields if form or conversion]
+    if formatted:
+        raise SchemaError(f"template {text!r}: factors are written as words and take no format; write {{{formatted[0]}}} alone")
+    return [name for _, name, _, _ in fields]

@@ -9,7 +9,7 @@ import torch
 
 from synthkit.core.kinds import require_kind
 from synthkit.errors import AbilityError, StoreError
-from synthkit.generators.foundation.pipeline import loaded
+from synthkit.generators.foundation.pipeline import digest_of, loaded
 from synthkit.generators.generator import Generator
 from synthkit.generators.pretrained import DOT, Pretrained
 
@@ -33,7 +33,7 @@ def to_diffusers(gen: Generator, folder: str | Path) -> Path:
     `DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)`, which needs synthkit installed too.
 
     Raises:
-        StoreError: the folder exists already.
+        StoreError: the folder exists already, or another pipeline stands where the adapted one stood.
         AbilityError: an adapted pipeline without sentences, whose class labels gave way to factors.
 
     Example:
@@ -73,6 +73,7 @@ def _write_network(gen: Generator, folder: Path) -> None:
 def _write_merged(gen: Generator, folder: Path) -> None:
     """The pipeline as it was, its weights with the adapter's part added."""
     whole: DiffusionPipeline = loaded(gen.recipe.path)
+    gen.trained.require_pipeline(digest_of(whole))
     held = whole.unet.state_dict()
     for name, weight in merged(held, {name.replace(DOT, "."): tensor.detach().cpu() for name, tensor in gen.trained.adapter.items()}).items():
         held[name].copy_(weight)
