@@ -97,6 +97,19 @@ def test_train_then_generate_from_a_table_and_from_factors(tmp_path):
     assert not (tmp_path / "never").exists()
 
 
+def test_an_interrupted_generation_says_how_it_goes_on(monkeypatch, capsys):
+    import synthkit as sk
+    from synthkit.commands.generate import generate
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sk, "generate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        generate("chest-phantom-64", out="never", n=2)
+    assert "what is finished is kept; the same command goes on where it stopped" in capsys.readouterr().err
+
+
 def test_a_wrong_budget_or_folder_is_said_before_images_are_loaded(tmp_path):
     with pytest.raises(FitError, match="budget 'soon'"):
         invoked("train", "no-such-set", "--out", str(tmp_path / "gen"), "--budget", "soon")

@@ -23,10 +23,12 @@ from test_store import files
 from toys import SCHEMA, SMALL_NET, toy_cohort, toy_table
 
 import synthkit as sk
+from synthkit.core.environment import environment
 from synthkit.core.merkle import Tree, leaf, root
 from synthkit.core.store import manifest_of
 from synthkit.report.dossier.from_cohorts import rejected
 from synthkit.scale.generation import crew, lease, processes, tables
+from synthkit.scale.generation import generate as generation
 from synthkit.scale.generation.here import Here
 from synthkit.scale.generation.requests import Requests
 
@@ -230,8 +232,10 @@ def test_it_goes_on_where_it_stopped_and_ends_with_the_same_files(gen, tmp_path,
         stopping(patch, 5)
         with pytest.raises(KeyboardInterrupt):
             sk.generate(gen, toy_table(30), out=tmp_path / "cut", seed=SEED, shard_size=4)
-    with pytest.raises(sk.StoreError, match="not finished; run the same command again"):
-        sk.load(tmp_path / "cut")
+    for read in (sk.load, manifest_of, sk.replay):
+        with pytest.raises(sk.StoreError, match="not finished; run the same command again"):
+            read(tmp_path / "cut")
+    assert "not finished; run the same command again" in sk.verify(tmp_path / "cut").frame().to_csv()
     pages = sorted((tmp_path / "cut" / ".generation").glob("shard-*.json"))
     assert len(pages) == 5
     pages[1].write_bytes(pages[1].read_bytes()[:-40])
@@ -257,6 +261,10 @@ def test_another_generation_is_refused_before_and_after_the_end(gen, tmp_path, m
         with pytest.raises(KeyboardInterrupt):
             sk.generate(gen, toy_table(12), out=tmp_path, seed=SEED, shard_size=5)
     kept = content(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(generation, "environment", lambda: environment() | {"torch": "9.9"})
+        with pytest.raises(sk.StoreError, match="torch: .* there, 9.9 now.*with the same command and versions"):
+            sk.generate(gen, toy_table(12), out=tmp_path, seed=SEED, shard_size=5)
     for word, (generator, table, options) in calls.items():
         with pytest.raises(sk.StoreError, match=f"another generation that was begun .*{word}"):
             sk.generate(generator, table, out=tmp_path, **{"seed": SEED, **options})

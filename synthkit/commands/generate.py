@@ -41,8 +41,12 @@ def generate(
     chosen = {name: value for name, value in (("steps", steps), ("solver", solver)) if value is not None}
     fitted = fitted.using(**chosen) if chosen else fitted
     wanted = table if table is not None else _requests(fitted.schema, given or [])
-    made = sk.generate(fitted, wanted, out=out, seed=seed, n=n, engine=engine, workers=workers, shard_size=shard_size, device=device, threads=threads,
-                       reject_copies_of=reject_copies_of)  # fmt: skip
+    try:
+        made = sk.generate(fitted, wanted, out=out, seed=seed, n=n, engine=engine, workers=workers, shard_size=shard_size, device=device, threads=threads,
+                           reject_copies_of=reject_copies_of)  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo("\nstopped: what is finished is kept; the same command goes on where it stopped", err=True)
+        raise
     typer.echo(f"{made.images} images by {fitted.card.name}, {fitted.evaluations} network evaluation(s) each, seed {seed}")
     if made.images <= COUNTED:
         counts = made.cohort.counts()

@@ -150,10 +150,17 @@ def is_saved(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def missing(folder: Path) -> StoreError:
+    """The error for a folder without a saved cohort."""
+    if (folder / UNFINISHED).is_dir():
+        return StoreError(f"{folder} holds a generation that is not finished; run the same command again, which goes on where it stopped")
+    return StoreError(f"{folder} holds no saved cohort ({MANIFEST} is missing)")
+
+
 def manifest_of(folder: Path) -> dict[str, Any]:
     """The manifest of a saved cohort; StoreError where there is none, or one of another format."""
     if not is_saved(folder):
-        raise StoreError(f"{folder} holds no saved cohort ({MANIFEST} is missing)")
+        raise missing(folder)
     manifest = read_manifest(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise StoreError(f"{folder} has cohort format {manifest.get('format')}; this synthkit reads format {FORMAT}")

@@ -28,7 +28,7 @@ def load_folder(source: Path, options: Options) -> Cohort:
     if source.is_dir() and store.is_saved(source):
         return _saved(source, options)
     if (source / store.UNFINISHED).is_dir():
-        raise StoreError(f"{source} holds a generation that is not finished; run the same command again, which goes on where it stopped")
+        raise store.missing(source)
     if source.is_dir() and not asked(options) and sidecar(source):
         return load_own(source)
     arrays = source if source.suffix == ".npz" else array_file(source) if source.is_dir() else None

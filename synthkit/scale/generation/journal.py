@@ -44,8 +44,8 @@ class Journal:
             job = replace(job, shard_size=begun.shard_size)
         apart = begun.difference(job) if begun is not None and pages else []
         if apart:
-            raise StoreError(f"{place.name} holds another generation that was begun ({'; '.join(apart)}); finish that one with the same command, or give "
-                             "another folder")  # fmt: skip
+            raise StoreError(f"{place.name} holds another generation that was begun ({'; '.join(apart)}); finish that one with the same command and "
+                             "versions, or give another folder")  # fmt: skip
         found = Journal(place, job)
         if begun != job:
             place.clear()
