@@ -217,6 +217,34 @@ def test_an_update_that_no_training_can_have_made_is_refused(update, count, reas
     assert bool(found.reason) == bool(reason) and reason in found.reason
 
 
+def test_what_no_step_changes_may_not_come_back_changed(monkeypatch, sites):
+    from flwr.app import Array, ArrayRecord
+
+    def poisoned(number, reply):
+        """A scale of the latent space a thousand times as large, which no bound on steps knows of."""
+        arrays = {name: array.numpy() for name, array in reply.content["arrays"].items()}
+        if number:
+            reply.content["arrays"] = ArrayRecord({name: Array(array * 1e6 if name.endswith("scaling.scale") else array) for name, array in arrays.items()})
+        return reply
+
+    at_site(monkeypatch, "west", poisoned)
+    recipe = LatentDiffusion(options=NET, codec_options={"widths": (8, 8)}, batch_size=8, steps=4)
+    lost = sk.federation(sk.federate(recipe, sites, rounds=2, local_steps=2, seed=0)).lost()
+    assert lost[["round", "site", "event"]].to_numpy().tolist() == [[2, "west", "rejected: network.scaling.scale changed, which no step does"]]
+
+
+def test_a_site_that_cannot_judge_has_trained_all_the_same(monkeypatch, sites):
+    def full(self, message, context):
+        raise MemoryError("full")
+
+    monkeypatch.setattr(Site, "judge", full)
+    gen = sk.federate(RECIPE, sites, **HOW)
+    found = sk.federation(gen)
+    assert found.rows["event"].tail(3).tolist() == ["judged in vain, failed: MemoryError: full"] * 3
+    assert found.lost().empty and gen.card.training["sites with lost rounds"] == "none"
+    assert gen.sample(SCHEMA.grid(lesion=["present"]), seed=0).provenance.parents[0].recipe["federated"]["events"] == []
+
+
 def test_an_update_much_longer_than_the_others_is_refused_and_two_alone_are_not_compared():
     updates = {name: arrays_of(a=value) for name, value in (("n", 0.1), ("s", -0.12), ("w", 0.9))}
     verdicts = screened(arrays_of(a=0.0), updates, dict.fromkeys(updates, (8, 8)), frozenset({"a"}), (0.0, 1.0))
@@ -312,6 +340,12 @@ def test_the_provenance_names_every_site_by_its_manifest_root_and_holds_no_pixel
     assert (generator.card.trained_on["images"], generator.card.trained_on["patients"]) == (52, 52)
 
 
+def test_a_condition_that_names_a_patient_does_not_leave_its_site(two):
+    some = {**two, "north": two["north"].where("patient_id != 'n-3' and sex == 'F'")}
+    told = sk.federate(RECIPE, some, rounds=1, local_steps=1).sample(SCHEMA.grid(lesion=["present"]), seed=0).provenance
+    assert "n-3" not in json.dumps(told.to_json()) and told.parents[0].parents[0].recipe["steps"] == [{"where": "a condition"}]
+
+
 def test_its_patients_are_known_again_and_refused_where_unseen_ones_are_needed(generator, sites):
     assert all(generator.knows(cohort).all() for cohort in sites.values()) and not generator.knows(site(5, "x")).any()
     with pytest.raises(LeakageError, match="learnt from"):
@@ -353,6 +387,8 @@ def test_patients_apart_judge_and_may_not_be_trained_on_anywhere(two):
         sk.federate(RECIPE, two, **HOW, valid={"north": two["south"]})
     with pytest.raises(DataError, match="'east' is none of the sites north, south"):
         sk.federate(RECIPE, two, **HOW, valid={"east": site(8, "nv")})
+    with pytest.raises(DataError, match="valid: 3 given for the sites north, south"):
+        sk.federate(RECIPE, two, **HOW, valid=[site(8, "nv"), site(8, "sv"), site(8, "xv")])
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch, generator, sites, tmp_path):
@@ -423,7 +459,7 @@ def test_without_flower_it_says_what_to_install(monkeypatch, two):
         sk.federate(RECIPE, two, **HOW)
 
 
-def test_exchanged_images_carry_their_sites_and_none_of_their_patients(tmp_path):
+def test_exchanged_images_carry_their_sites_and_none_of_their_patients(monkeypatch):
     cohorts = {"north": site(40, "n"), "south": site(30, "s")}
     recipe = sk.Diffusion(options=SMALL_NET, batch_size=16, steps=4, learning_rate=4e-3)
     shared = sk.exchange(recipe, cohorts, budget=Steps(40), share=0.8, seed=0)
@@ -438,6 +474,9 @@ def test_exchanged_images_carry_their_sites_and_none_of_their_patients(tmp_path)
         sk.exchange(recipe, cohorts, share=0)
     with pytest.raises(LeakageError, match="too"):
         sk.exchange(recipe, {"a": cohorts["north"], "b": cohorts["north"][:20]}, budget=Steps(1))
+    with monkeypatch.context() as patch, pytest.raises(FitError, match="'south' has 19 patients, too few"):
+        patch.setattr(sk.Diffusion, "fit", lambda *given, **more: pytest.fail("a site was trained"))
+        sk.exchange(recipe, {"north": cohorts["north"], "south": cohorts["south"][:19]}, budget=Steps(1))
 
 
 def test_a_project_for_other_machines_says_what_was_asked(tmp_path):
@@ -449,8 +488,10 @@ def test_a_project_for_other_machines_says_what_was_asked(tmp_path):
         space: dict[str, object] = {}
         exec((folder / f"{module}.py").read_text(), space)
         assert type(space[name]).__name__ in ("ClientApp", "ServerApp")
-    with pytest.raises(FitError, match="not one of"):
-        sk.flower_app(RECIPE, tmp_path / "other", sites=3, out=tmp_path, strategy="median")
+    proximal = {"strategy": "fedprox", "mu": 0}
+    for wish, message in (({"strategy": "median"}, "not one of"), (proximal, "mu=0: fedprox needs"), ({"sites": 0}, "sites=0"), ({"wait_s": -1}, "wait_s=-1")):
+        with pytest.raises(FitError, match=message):
+            sk.flower_app(RECIPE, tmp_path / "other", **{"sites": 3, "out": tmp_path, **wish})
     assert not (tmp_path / "other").exists()
 
 

@@ -2,8 +2,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from synthkit.core.kinds import require_number
 from synthkit.errors import FitError
 from synthkit.generators.base import Recipe
+from synthkit.scale.federated.flower import STRATEGIES
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Asked:
                 raise FitError(f"{name}={value!r}: give a whole number, 1 or more")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise FitError(f"seed={self.seed!r}: give a whole number")
+        if self.strategy not in STRATEGIES:
+            raise FitError(f"strategy={self.strategy!r} is not one of {', '.join(STRATEGIES)}")
+        require_number("mu", self.mu, "the weight of the proximal term, for instance 0.01")
+        if self.strategy == "fedprox" and self.mu <= 0:
+            raise FitError(f"mu={self.mu!r}: fedprox needs a weight of its proximal term above 0, for instance 0.01")
         if self.recipe.bound is not None:
             raise FitError("a bound of privacy is counted at one place and would not hold over sites; give a recipe without privacy=")
 

@@ -18,6 +18,7 @@ from synthkit.errors import FitError
 from synthkit.generators.base import Recipe
 from synthkit.generators.generator import Generator
 from synthkit.metrics.checks.check import check
+from synthkit.metrics.copying.tail import FEWEST
 from synthkit.scale.federated.facts import Facts, require_together
 from synthkit.scale.federated.named import named
 
@@ -77,6 +78,9 @@ def exchange(
     cohorts = named(sites, "sites")
     facts = {name: Facts.of(name, cohort, None) for name, cohort in cohorts.items()}
     require_together(facts)
+    for name, site in facts.items():
+        if len(site.patients) < FEWEST:
+            raise FitError(f"site {name!r} has {len(site.patients)} patients, too few to know near copies by; give {FEWEST} or more, or leave it out")
     rows, sent = [], []
     for name, cohort in sorted(cohorts.items()):
         known = replace(cohort, provenance=facts[name].record())

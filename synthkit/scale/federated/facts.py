@@ -60,7 +60,7 @@ class Facts:
         seen, unseen = (_patients(part) for part in (cohort, valid))
         constant = tuple(factor for factor in cohort.schema.names if cohort.table[factor].nunique() < 2)
         return Facts(name, len(cohort), seen, unseen, constant, cohort_digest(cohort), manifest_root(cohort), cohort.schema.to_json(), cohort.space.to_json(),
-                     cohort.provenance.to_json())  # fmt: skip
+                     _bare(cohort.provenance.to_json()))  # fmt: skip
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str)
@@ -76,6 +76,14 @@ class Facts:
         return Provenance(origin.kind, self.name if origin.source == self.name else f"{self.name}: {origin.source}", recipe=origin.recipe, seed=origin.seed,
                           digests={**origin.digests, "data": self.data, "root": self.root}, code=origin.code, licence=origin.licence,
                           parents=origin.parents)  # fmt: skip
+
+
+def _bare(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of origin without the conditions by which rows were chosen, since they may name patients."""
+    recipe, parents = dict(record["recipe"]), [_bare(parent) for parent in record["parents"]]
+    if "steps" in recipe:
+        recipe["steps"] = [{**step, **({"where": "a condition"} if "where" in step else {})} for step in recipe["steps"]]
+    return {**record, "recipe": recipe, "parents": parents}
 
 
 def _patients(cohort: Cohort | None) -> tuple[str, ...]:

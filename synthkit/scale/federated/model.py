@@ -69,6 +69,12 @@ class Model:
         names = self._named()
         return frozenset(names[id(weight)] for _, holder in self._holders() for weight in holder.parameters())
 
+    def measured(self) -> frozenset[str]:
+        """Names of the tensors that are measured before a stage, and that no step of it changes."""
+        names = self._named()
+        scalings = [module for _, holder in self._holders() for module in holder.modules() if isinstance(module, Scaling)]
+        return frozenset(names[id(tensor)] for scaling in scalings for tensor in scaling.state_dict(keep_vars=True).values())
+
     @torch.no_grad()
     def take(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Put tensors in the place of those of the same name."""

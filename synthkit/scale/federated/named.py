@@ -21,6 +21,8 @@ def named(sites: Sequence[Cohort] | Mapping[str, Cohort], what: str, *, like: Se
     if isinstance(sites, Mapping):
         given = {str(name): cohort for name, cohort in sites.items()}
     else:
+        if like and len(sites) != len(like):
+            raise DataError(f"{what}: {len(sites)} given for the sites {', '.join(like)}; give one for each, or some by name")
         sources = list(like) or [_source(cohort) for cohort in sites]
         given = dict(zip(sources if len(set(sources)) == len(sources) else [f"site {number + 1}" for number in range(len(sites))], sites))
     for name, cohort in given.items():

@@ -8,7 +8,6 @@ from synthkit.core.kinds import require_kind, require_number
 from synthkit.errors import FitError
 from synthkit.generators.base import Recipe
 from synthkit.scale.federated.asked import Asked
-from synthkit.scale.federated.flower import STRATEGIES
 
 CLIENT = '''"""A hospital's side."""
 from synthkit.scale.federated.apps import site_app
@@ -45,10 +44,10 @@ def flower_app(
     """
     require_kind("recipe", recipe, Recipe, "an untrained recipe, such as sk.Diffusion()")
     asked = Asked(recipe, rounds, local_steps, strategy, mu, seed)
-    if strategy not in STRATEGIES:
-        raise FitError(f"strategy={strategy!r} is not one of {', '.join(STRATEGIES)}")
     for name, value in (("sites", sites), ("wait_s", wait_s), ("timeout_s", timeout_s)):
         require_number(name, value, "a number above 0", whole=name == "sites")
+        if value <= 0:
+            raise FitError(f"{name}={value}: give a number above 0")
     told = {"recipe": json.dumps(asked.recipe.to_json()), "rounds": rounds, "local_steps": local_steps, "strategy": strategy, "mu": float(mu), "seed": seed,
             "sites": int(sites), "wait_s": float(wait_s), "timeout_s": float(timeout_s), "out": str(Path(out).absolute())}  # fmt: skip
     folder = Path(folder)

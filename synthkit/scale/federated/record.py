@@ -17,7 +17,7 @@ COLUMNS = ("round", "site", "images", "event", "loss", "low", "high", "length", 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Federation(Tabled):
-    """A row per site and round: `event` ("used", "rejected: …", "failed: …", "no answer in time", "judged on …"), the mean `loss` of its steps with, where it
+    """A row per site and round: `event` ("used", "rejected: …", "failed: …", "no answer in time", "judged …"), the mean `loss` of its steps with, where it
     was judged, a 95 % interval over patients, the `length` of its change of the weights, `seconds` at the site, and the bytes to it and from it."""
 
     @property

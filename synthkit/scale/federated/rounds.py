@@ -110,7 +110,7 @@ class Course:
         trainable = self.model.stages[orders.stage].trainable
         bound = farthest(orders, learning_rate=self.recipe.learning_rate, betas=trainable.betas) if orders.steps else None
         moved = self.model.parameters() & set(self.model.trained_in(orders.stage).values())
-        verdicts = screened(sent, updates, counts, moved, bound)
+        verdicts = screened(sent, updates, counts, moved, bound, self.model.measured())
         for node, facts in sorted(self.sites.items(), key=lambda item: item[1].name):
             reply, verdict = replies.get(node), verdicts.get(str(node))
             event = _event(reply, verdict.reason if verdict else "")
@@ -130,7 +130,8 @@ class Course:
         arrays = _prefixed(AVERAGE, packed(self.average, self.model.moments()))
         for node, reply in self._asked(orders, _record(arrays), evaluate=True).items():
             told = reply.content["metrics"] if reply.has_content() else {}
-            event = ("judged on unseen patients" if told["unseen"] else "judged on its own training patients") if told else _event(reply, "")
+            judged = "judged on unseen patients" if told.get("unseen") else "judged on its own training patients"
+            event = judged if told else f"judged in vain, {_event(reply, '')}"
             self.rows.append({"round": orders.number, "site": self.sites[node].name, "images": told.get("num-examples"), "event": event,
                               "loss": told.get("loss"), "low": told.get("low"), "high": told.get("high"), "bytes_sent": _bytes(arrays),
                               "bytes_received": 0})  # fmt: skip

@@ -11,6 +11,7 @@ from synthkit.training.plan import Plan
 
 TIMES = 5.0  # the median length of the updates of a round, beyond which one is too long
 SLACK = 1.01
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def farthest(orders: Orders, *, learning_rate: float, betas: tuple[float, float]
 
 def screened(
     before: Mapping[str, np.ndarray], updates: Mapping[str, Mapping[str, np.ndarray]], counts: Mapping[str, tuple[float, int]],
-    moved: frozenset[str], bound: tuple[float, float] | None,
+    moved: frozenset[str], bound: tuple[float, float] | None, still: frozenset[str] = frozenset(),
 ) -> dict[str, Screened]:  # fmt: skip
     """Which updates count.
 
@@ -54,8 +55,9 @@ def screened(
         counts: by site, the images it says it learnt from and those it told of before.
         moved: names of arrays that an optimiser moves.
         bound: of `farthest`; None where no step was taken, and then the lengths are not compared either.
+        still: names of arrays that no step changes.
     """
-    found = {name: _alone(before, arrays, counts[name], moved, bound) for name, arrays in updates.items()}
+    found = {name: _alone(before, arrays, counts[name], moved, bound, still) for name, arrays in updates.items()}
     lengths = [one.length for one in found.values() if not one.reason]
     if bound is None or len(lengths) < 3:
         return found
@@ -65,8 +67,9 @@ def screened(
 
 
 def _alone(
-    before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], counts: tuple[float, int], moved: frozenset[str], bound: tuple[float, float] | None
-) -> Screened:
+    before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], counts: tuple[float, int], moved: frozenset[str], bound: tuple[float, float] | None,
+    still: frozenset[str],
+) -> Screened:  # fmt: skip
     if set(after) != set(before) or any(after[name].shape != before[name].shape for name in before):
         return Screened("its arrays are not those that were sent", inf)
     broken = [name for name, array in after.items() if not np.isfinite(array).all()]
@@ -77,6 +80,9 @@ def _alone(
     changes = {name: after[name].astype(np.float64) - before[name] for name in before}
     length = sqrt(sum(float(np.square(changes[f"weights/{name}"]).sum()) for name in moved))
     if bound is not None:
+        changed = [name for name in before if name.split("/", 1)[1] in still and not np.allclose(after[name], before[name], rtol=ROUNDING, atol=ROUNDING)]
+        if changed:
+            return Screened(f"{changed[0].split('/', 1)[1]} changed, which no step does", length)
         for name in moved:
             weights, average = before[f"weights/{name}"], before[f"average/{name}"]
             reach = bound[0] * np.abs(weights) + bound[1]
