@@ -91,6 +91,8 @@ def test_train_then_generate_from_a_table_and_from_factors(tmp_path):
     for n in ("2", "7"):
         invoked("generate", f"{gen}/generator", str(tmp_path / "want.csv"), "--n", n, "--out", str(tmp_path / n))
         assert sk.load(tmp_path / n).table["request_id"].tolist() == ["a", "b", "c", "a#2", "b#2", "c#2", "a#3"][: int(n)], "first ones only, or again in turn"
+    with pytest.raises(StoreError, match="--sheet .*want.csv/sheet.png cannot be written .*; the cohort is whole"):
+        invoked("generate", f"{gen}/generator", "--n", "2", "--out", str(tmp_path / "any"), "--sheet", str(tmp_path / "want.csv" / "sheet.png"))
     for words, message in ((["x.csv", "--given", "sex=F"], "either a table"), ([], "either a table"), (["none.csv"], "cannot be read")):
         with pytest.raises(SynthkitError, match=message):
             invoked("generate", f"{gen}/generator", *words, "--out", str(tmp_path / "never"))

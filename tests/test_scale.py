@@ -207,7 +207,9 @@ def written(folder: Path, name: str, text: str) -> Path:
 
 def test_what_cannot_be_asked_for_is_refused(gen, tmp_path):
     (tmp_path / "empty.csv").write_text("")
-    for source, message in ((tmp_path / "none.csv", "cannot be read as a table"), (tmp_path / "empty.csv", "cannot be read"), (7, "table: got 7")):
+    (tmp_path / "latin.csv").write_bytes("sex,ward\nF,Höhe\n".encode("cp1252"))
+    for source, message in ((tmp_path / "latin.csv", "latin.csv is no text in UTF-8; save it as CSV in UTF-8"),
+                            (tmp_path / "none.csv", "cannot be read as a table"), (tmp_path / "empty.csv", "cannot be read"), (7, "table: got 7")):
         with pytest.raises(sk.DataError, match=message):
             sk.generate(gen, source, out=tmp_path / "never", seed=SEED)
     wrong = ({"n": 0}, {"n": 2.5}, {"shard_size": -1}, {"workers": 0}, {"threads": 0}, {"engine": "spark"}, {"reject_copies_of": toy_cohort(30, size=(8, 8))})

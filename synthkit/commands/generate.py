@@ -79,9 +79,14 @@ def _sheet(fake: "Cohort", path: Path) -> Path:
     """The first images as one PNG that says what it shows."""
     from synthkit.core.figures import plane, png, sheet
     from synthkit.core.files import write_atomically
+    from synthkit.errors import StoreError
 
     pictures = [plane(fake.images[i]) for i in range(len(fake))]
     scale = max(1, 128 // fake.space.size[-1])
     said = {"Description": f"synthetic images made by synthkit: {fake.provenance.source}"}
-    write_atomically(path, png(sheet(pictures, columns=min(COLUMNS, len(pictures))), scale=scale, text=said))
+    try:
+        write_atomically(path, png(sheet(pictures, columns=min(COLUMNS, len(pictures))), scale=scale, text=said))
+    except OSError as error:
+        raise StoreError(f"--sheet {path} cannot be written ({error.strerror or error}); the cohort is whole: give another file, and the same command draws "
+                         "nothing anew") from error  # fmt: skip
     return path

@@ -147,5 +147,7 @@ def _readable(path: str | Path) -> Iterator[None]:
         yield
     except (SchemaError, DataError):
         raise
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8; save it as CSV in UTF-8") from error
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as a table of requests ({error}); give a CSV, TSV or Parquet file") from error
