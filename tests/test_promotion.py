@@ -71,7 +71,7 @@ def runs_of(client, kind: str) -> list:
     return client.search_runs([experiment], filter_string=f"tags.synthkit = '{kind}'", order_by=["start_time DESC"])
 
 
-@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "/tmp/mlruns", "C:\\mlruns", "ftp://somewhere", "", None])
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "/tmp/mlruns", "C:\\mlruns", "ftp://somewhere", "", None, "sqlite://", "sqlite:///:memory:"])
 def test_only_a_database_or_a_server_is_an_address(uri):
     with pytest.raises(sk.DataError, match="sqlite:///runs/mlflow.db"):
         require_database(uri)

@@ -127,6 +127,9 @@ def test_a_folder_belongs_to_one_watch_and_its_log_may_not_be_changed(champion, 
         watched(new, train, champion, tmp_path / "run", alpha=0.05)
     with pytest.raises(sk.StoreError, match="its new differ"):
         watched(new[:60], train, champion, tmp_path / "run")
+    for other in ({"extractor": "radiomics"}, {"judge": toy_cohort(20, seed=9, prefix="judge")}):
+        with pytest.raises(sk.StoreError, match=f"its {next(iter(other))} differ"):
+            watched(new, train, champion, tmp_path / "run", **other)
     log = tmp_path / "run" / "watch.jsonl"
     log.write_text(log.read_text().replace('"alarm": false', '"alarm": true'))
     with pytest.raises(sk.StoreError, match="line 2 was changed"):

@@ -23,7 +23,7 @@ def track(uri: str | None, *, experiment: str = EXPERIMENT) -> None:
         uri: a database, "sqlite:///runs/mlflow.db", or the address of your MLflow server; None stops recording.
         experiment: under which name.
     Raises:
-        DataError: a folder (the file store), or an address that MLflow does not know.
+        DataError: a folder (the file store), a database in memory, or an address that MLflow does not know.
         MissingExtraError: MLflow is not installed.
 
     Example:
@@ -49,6 +49,8 @@ def require_database(uri: str | None) -> str:
     if not uri:
         raise DataError(f"no tracking address is set; {allowed}, by sk.track(...) or {VARIABLE}")
     scheme = urlsplit(str(uri)).scheme.split("+")[0]
+    if scheme == "sqlite" and urlsplit(str(uri)).path in ("", "/", "/:memory:"):
+        raise DataError(f"tracking address {str(uri)!r} names no file, so that other processes would not find it; {allowed}")
     if scheme in DATABASES or scheme in SERVERS:
         return str(uri)
     what = "is a folder (MLflow's file store, which takes no new records)" if scheme in ("", "file") or len(scheme) == 1 else "is of an unknown kind"

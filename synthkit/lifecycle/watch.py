@@ -99,7 +99,8 @@ def watch(
     if Steps(folder / LOG).find("begin") is None:  # later the champion may be the successor, who knows them
         holder.generator.require_unseen(new)
     settings = {"new": new.version, "train": train.version, "generator": name, "gate": [f"{rule.measure}: {rule.words}" for rule in rules], "alpha": alpha,
-                "times": times, "budget": str(budget), "seed": seed}  # fmt: skip
+                "times": times, "budget": str(budget), "seed": seed, "judge": judge.version if isinstance(judge, Cohort) else _kind(judge),
+                "extractor": extractor if isinstance(extractor, str) else _kind(extractor)}  # fmt: skip
     with writing(folder), mlflow.start_run(run_name=f"watch {name}", nested=mlflow.active_run() is not None):
         steps = Steps(folder / LOG)
         _begin(steps, settings, holder)
@@ -122,6 +123,11 @@ def watch(
         log(found, name=f"watch {name}: {outcome}")
     say(found.caveats()[0])
     return found
+
+
+def _kind(given: object) -> str | None:
+    """By which a judge or an extractor without a version or name is known again."""
+    return None if given is None else type(given).__name__
 
 
 def _begin(steps: Steps, settings: dict[str, Any], holder: Champion) -> None:
