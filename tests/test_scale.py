@@ -218,6 +218,8 @@ def test_what_cannot_be_asked_for_is_refused(gen, tmp_path):
             sk.generate(gen, toy_table(3), out=tmp_path / "never", seed=SEED, **options)
     with pytest.raises(sk.AbilityError, match="torch finds no GPU|is not here"):
         sk.generate(gen, toy_table(3), out=tmp_path / "never", seed=SEED, device="cuda:97")
+    with pytest.raises(sk.DataError, match="generator: got 3; give a fitted generator"):
+        sk.generate(3, toy_table(3), out=tmp_path / "never", seed=SEED)
     with pytest.raises(sk.StoreError, match="holds no saved generator"):
         sk.generate(tmp_path / "none", toy_table(3), out=tmp_path / "never", seed=SEED)
     assert not (tmp_path / "never").exists()

@@ -66,6 +66,7 @@ def generate(
     Example:
         many = sk.generate(gen, "requests.csv", out="million", seed=0, n=1_000_000, workers=8)
     """
+    require_kind("generator", generator, (Generator, str, Path), "a fitted generator, or the folder of a saved one")
     began, fitted = time.monotonic(), generator if isinstance(generator, Generator) else Generator.load(generator)
     _require_numbers(n, shard_size)
     refused, place = _refused(reject_copies_of, fitted), place_at(out)
