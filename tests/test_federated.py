@@ -245,6 +245,16 @@ def test_a_site_that_cannot_judge_has_trained_all_the_same(monkeypatch, sites):
     assert gen.sample(SCHEMA.grid(lesion=["present"]), seed=0).provenance.parents[0].recipe["federated"]["events"] == []
 
 
+def test_what_was_trained_is_kept_where_all_sites_leave_after_the_last_round(monkeypatch, generator, sites):
+    from synthkit.scale.federated.one_machine import OneMachine
+
+    there, trained = OneMachine.get_node_ids, []
+    at_site(monkeypatch, "west", lambda number, reply: trained.append(number) or reply)  # the last of each round
+    monkeypatch.setattr(OneMachine, "get_node_ids", lambda self: [] if trained == [1, 2, 3] else there(self))
+    gen = sk.federate(RECIPE, sites, **HOW)
+    assert gen.weights_digest() == generator.weights_digest() and set(sk.federation(gen).rows["event"]) == {"used"}
+
+
 def test_an_update_much_longer_than_the_others_is_refused_and_two_alone_are_not_compared():
     updates = {name: arrays_of(a=value) for name, value in (("n", 0.1), ("s", -0.12), ("w", 0.9))}
     verdicts = screened(arrays_of(a=0.0), updates, dict.fromkeys(updates, (8, 8)), frozenset({"a"}), (0.0, 1.0))

@@ -52,6 +52,15 @@ def test_a_sentence_says_what_is_given_and_leaves_out_what_is_not(text, known, s
     assert Template(text, SCHEMA).write(known) == sentence
 
 
+def test_no_finding_is_said_only_where_every_finding_is_known():
+    """A caption that hides a finding must not deny it: the image may show it."""
+    template = Template("a film[ with {findings}]", sk.Schema(tuple(sk.Category(name, ("absent", "present")) for name in ("effusion", "old_scar"))))
+    told = {"effusion": "absent", "old_scar": "absent"}
+    assert template.write(told) == "a film with no finding"
+    assert [template.write({name: "absent"}) for name in told] == ["a film with no effusion", "a film with no old scar"]
+    assert template.write({"old_scar": "present"}) == "a film with old scar" == template.write({**told, "old_scar": "present"})
+
+
 def test_condition_codes_are_read_back_as_the_values_they_stand_for():
     table = toy_table(20)
     table.loc[:4, "age"] = np.nan

@@ -21,7 +21,8 @@ class Template:
     """A sentence with factors in braces.
 
     A part in square brackets is left out where a factor in it is not given; outside of them such a factor reads "unknown". `{findings}` names all
-    findings that are present, or says "no finding". Without a text every factor that is given is listed.
+    findings that are present; where none is, it says "no finding", or "no opacity" and so on where others are not known. Without a text every factor that
+    is given is listed.
 
     Args:
         text: "a chest x-ray[ of a {age}-year-old {sex}][ with {findings}]".
@@ -61,7 +62,8 @@ class Template:
         told = [name for name in self.findings if name in known]
         if told:
             present = [name.replace("_", " ") for name in told if known[name] == "present"]
-            words[FINDINGS] = ", ".join(present) or NO_FINDING
+            absent = NO_FINDING if len(told) == len(self.findings) else ", ".join(f"no {name.replace('_', ' ')}" for name in told)
+            words[FINDINGS] = ", ".join(present) or absent
         return words
 
     def table(self, table: pd.DataFrame) -> list[str]:

@@ -124,8 +124,8 @@ class Course:
         return [reply for node, reply in heard.items() if not verdicts[str(node)].reason]
 
     def _judge(self, orders: Orders) -> None:
-        """The loss of what came out at every site, where the network has one of single images."""
-        if not isinstance(self.model.network, KnowingNetwork):
+        """The loss of what came out at every site that is still there, where the network has one of single images."""
+        if not isinstance(self.model.network, KnowingNetwork) or not set(self.grid.get_node_ids()) & set(self.sites):
             return
         arrays = _prefixed(AVERAGE, packed(self.average, self.model.moments()))
         for node, reply in self._asked(orders, _record(arrays), evaluate=True).items():
