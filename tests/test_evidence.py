@@ -329,6 +329,10 @@ def test_versions_and_what_differs_between_them(own):
     assert rows.loc["pixels changed", "detail"] == "first: p-image-4" and "images added" not in rows.index
     assert sk.diff(old, old[::-1]).frame()["what"].tolist() == ["order"]
     assert old.version != new.version
+    elsewhere = replace(old, provenance=replace(old.provenance, code="synthkit 0"))  # made by other code: other records of equal images
+    assert not sk.diff(old, elsewhere).same and sk.diff(old, elsewhere).frame()["what"].tolist() == ["lineage"]
+    unknown = sk.diff(replace(old, table=old.table.assign(age=np.nan)), old).frame().set_index("what")
+    assert "nan" not in unknown.loc["age, mean", "detail"]
 
 
 def test_two_writers_and_a_full_disk_leave_the_old_cohort(own, monkeypatch):

@@ -26,7 +26,7 @@ class Difference(Tabled):
 
     @property
     def same(self) -> bool:
-        """Whether both hold the same images under the same factors."""
+        """Whether both hold the same images under the same factors, with the same lineage."""
         return self.rows.empty
 
     def figure(self) -> "Figure":
@@ -38,7 +38,10 @@ class Difference(Tabled):
 def diff(before: str | Path | Cohort, after: str | Path | Cohort) -> Difference:
     """What changed from one cohort to another, image by image; images are matched by `image_id`."""
     old, new = cohort_of("before", before), cohort_of("after", after)
-    rows = pd.DataFrame([*_rows(old, new)], columns=[*COLUMNS])
+    found = [*_rows(old, new)]
+    if not found and old.root != new.root:
+        found = [("lineage", len(new), "the same images and factors; their records name another maker, setting or version of the code")]
+    rows = pd.DataFrame(found, columns=[*COLUMNS])
     title = f"{old.version} ({len(old)} images) to {new.version} ({len(new)} images)" + (": no difference" if rows.empty else "")
     return Difference(title, rows)
 
@@ -89,4 +92,5 @@ def _shares(old: Cohort, new: Cohort) -> Iterator[tuple[str, int, str]]:
                 if not np.isclose(*shares):
                     yield f"{factor.name} = {level}", int((b == level).sum()), f"{shares[0]:.1%} to {shares[1]:.1%}"
         elif not np.isclose(a.mean(), b.mean(), equal_nan=True):
-            yield f"{factor.name}, mean", int(b.notna().sum()), f"{a.mean():.4g} to {b.mean():.4g} {factor.unit}".rstrip()
+            before, after = (f"{values.mean():.4g}" if values.notna().any() else "none stated" for values in (a, b))
+            yield f"{factor.name}, mean", int(b.notna().sum()), f"{before} to {after} {factor.unit}".rstrip()
