@@ -451,6 +451,7 @@ BAD = [
     (lambda s: {"recipe": replace(RECIPE, privacy=sk.DP(epsilon=8), show=0)}, FitError, "counted at one place"),
     (lambda s: {"recipe": LatentDiffusion(), "rounds": 1}, FitError, "trained in 2 parts"),
     (lambda s: {"recipe": "Diffusion"}, DataError, "recipe: got 'Diffusion'"),
+    (lambda s: {"timeout_s": -1}, FitError, "timeout_s=-1"), (lambda s: {"timeout_s": "5"}, DataError, "timeout_s='5'"),
 ]  # fmt: skip
 
 
@@ -469,7 +470,7 @@ def test_without_flower_it_says_what_to_install(monkeypatch, two):
         sk.federate(RECIPE, two, **HOW)
 
 
-def test_exchanged_images_carry_their_sites_and_none_of_their_patients(monkeypatch):
+def test_exchanged_images_carry_their_sites_and_none_of_their_patients(monkeypatch, tmp_path):
     cohorts = {"north": site(40, "n"), "south": site(30, "s")}
     recipe = sk.Diffusion(options=SMALL_NET, batch_size=16, steps=4, learning_rate=4e-3)
     shared = sk.exchange(recipe, cohorts, budget=Steps(40), share=0.8, seed=0)
@@ -482,6 +483,10 @@ def test_exchanged_images_carry_their_sites_and_none_of_their_patients(monkeypat
     assert all(shared.generator.knows(cohort).all() for cohort in cohorts.values()), "their patients are behind it"
     with pytest.raises(FitError, match="share=0"):
         sk.exchange(recipe, cohorts, share=0)
+    for name in ("../north", "/north", "..", "pool", ""):
+        with pytest.raises(FitError, match="cannot name a folder inside run="):
+            sk.exchange(recipe, {name: cohorts["north"], "south": cohorts["south"]}, budget=Steps(1), run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     with pytest.raises(LeakageError, match="too"):
         sk.exchange(recipe, {"a": cohorts["north"], "b": cohorts["north"][:20]}, budget=Steps(1))
     with monkeypatch.context() as patch, pytest.raises(FitError, match="'south' has 19 patients, too few"):

@@ -300,9 +300,10 @@ def test_missing_libraries_are_named(monkeypatch, pixels, texts, tmp_path):
                 sk.Pretrained(path).fit(toy_cohort(8), budget=Steps(1))
 
 
-@pytest.mark.parametrize("wish", [{"adapter": "prefix"}, {"rank": 0}, {"steps": 1.5}, {"drop": 1.0}, {"guidance": -1}])
+@pytest.mark.parametrize("wish", [{"adapter": "prefix"}, {"rank": 0}, {"steps": 1.5}, {"drop": 1.0}, {"guidance": -1}, {"batch_size": 0}, {"learning_rate": 0},
+                                  {"guidance": "3"}, {"template": None}])  # fmt: skip
 def test_impossible_settings_are_refused(wish):
-    with pytest.raises(FitError, match=next(iter(wish))):
+    with pytest.raises((FitError, sk.DataError), match=next(iter(wish))):
         sk.Pretrained("anywhere", **wish)
 
 

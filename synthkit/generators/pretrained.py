@@ -9,6 +9,7 @@ from torch import nn
 from torch.func import functional_call
 
 from synthkit.core.device import accelerator
+from synthkit.core.kinds import require_kind, require_number
 from synthkit.core.schema import Schema
 from synthkit.core.space import Space
 from synthkit.errors import FitError, StoreError
@@ -65,9 +66,14 @@ class Pretrained(Recipe):
         object.__setattr__(self, "path", str(self.path))
         if self.adapter not in ADAPTERS:
             raise FitError(f"Pretrained(adapter={self.adapter!r}): give one of {', '.join(map(repr, ADAPTERS))}")
-        for name, value in (("rank", self.rank), ("steps", self.steps)):
+        require_kind("template", self.template, str, "a sentence with factors in braces, or nothing")
+        for name, value in (("drop", self.drop), ("guidance", self.guidance), ("learning_rate", self.learning_rate)):
+            require_number(name, value, "a number")
+        for name, value in (("rank", self.rank), ("steps", self.steps), ("batch_size", self.batch_size)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise FitError(f"Pretrained({name}={value!r}): give a whole number, 1 or more")
+        if self.learning_rate <= 0:
+            raise FitError(f"Pretrained(learning_rate={self.learning_rate}): give a number above 0, for instance 3e-4")
         if not 0 <= self.drop < 1 or not 0 <= self.guidance < 100:
             raise FitError(f"Pretrained(drop={self.drop}, guidance={self.guidance}): drop must be 0 or more and under 1, guidance 0 or more, for instance 3")
 

@@ -1,5 +1,5 @@
 """Several hospitals that share synthetic images in the place of weights: each trains and draws at home, and one generator learns from what was drawn."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLUMNS = ("site", "images", "asked", "copies_rejected", "left_out", "failed_checks", "sent", "bytes_sent")
+POOL = "pool"  # folder of the training on what was sent
 NOTES = ("Requests are the factors of the site's own rows, drawn with replacement: what is rare in its table is rare, and told, in what it sends.",
          "Copies were looked for and rejected before anything was sent; see sk.privacy for what further attacks find.")  # fmt: skip
 
@@ -76,6 +77,7 @@ def exchange(
     if share <= 0:
         raise FitError(f"share={share}: give a number above 0, such as 1: as many synthetic images as real ones")
     cohorts = named(sites, "sites")
+    folders = {} if run is None else _folders(Path(run), cohorts)
     facts = {name: Facts.of(name, cohort, None) for name, cohort in cohorts.items()}
     require_together(facts)
     for name, site in facts.items():
@@ -84,14 +86,22 @@ def exchange(
     rows, sent = [], []
     for name, cohort in sorted(cohorts.items()):
         known = replace(cohort, provenance=facts[name].record())
-        row, part = _drawn(recipe, name, known, local_budget or budget, share, seed, Path(run) / name if run else None)
+        row, part = _drawn(recipe, name, known, local_budget or budget, share, seed, folders.get(name))
         rows.append(row)
         sent.append(part)
     pool = reduce(add, sent)
-    fitted = recipe.fit(pool, budget=budget, seed=seed, run=Path(run) / "pool" if run else None)
+    fitted = recipe.fit(pool, budget=budget, seed=seed, run=Path(run) / POOL if run is not None else None)
     whole = replace(fitted, patients=fitted.patients | {one for site in facts.values() for one in site.patients})
     title = f"Synthetic images of {len(cohorts)} sites, exchanged"
     return Exchange(title, pd.DataFrame(rows, columns=[*COLUMNS]), (*NOTES, *pool.notes), generator=whole, pool=pool)
+
+
+def _folders(run: Path, names: Iterable[str]) -> dict[str, Path]:
+    """The folder of each site's checkpoints; FitError for a name that would lead elsewhere."""
+    for name in names:
+        if name in ("", "..", POOL) or Path(name).name != name or "\\" in name:
+            raise FitError(f"site {name!r} cannot name a folder inside run={str(run)!r}; give the sites plain names other than {POOL!r}")
+    return {name: run / name for name in names}
 
 
 def _drawn(recipe: Recipe, name: str, cohort: Cohort, budget: Budget, share: float, seed: int, run: Path | None) -> tuple[dict[str, object], Cohort]:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.core.cohort import Cohort
-from synthkit.core.kinds import require_kind
+from synthkit.core.kinds import require_kind, require_number
+from synthkit.errors import FitError
 from synthkit.generators.base import Recipe
 from synthkit.generators.generator import Generator
 from synthkit.scale.federated.asked import Asked
@@ -59,6 +60,10 @@ def federate(
     require_kind("recipe", recipe, Recipe, "an untrained recipe, such as sk.Diffusion()")
     require_kind("start", start, (Generator, type(None)), "a fitted generator, as sk.Generator.load(folder) answers")
     asked = Asked(recipe, rounds, local_steps, strategy, mu, seed)
+    if timeout_s is not None:
+        require_number("timeout_s", timeout_s, "a number of seconds above 0")
+        if timeout_s <= 0:
+            raise FitError(f"timeout_s={timeout_s}: give a number of seconds above 0, or None to wait")
     cohorts = named(sites, "sites")
     judged = {} if valid is None else named(valid, "valid", like=list(cohorts))
     require_flower()
