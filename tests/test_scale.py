@@ -556,6 +556,31 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(gen, tmp_path, 
     assert ids.is_unique and len(ids) == 1000 == whole.images
 
 
+@pytest.mark.parametrize(("failures", "tried"), [([], 1), ([Exception("timed out during startup")], 2), ([Exception("slow"), Exception("slow")], 2),
+                                                  ([ConnectionError("no such cluster")], 1)])  # fmt: skip
+def test_ray_is_given_a_second_try_where_its_node_was_slow(failures, tried):
+    from synthkit.scale.generation.cluster import _start
+
+    class Ray:
+        begun = ended = 0
+
+        def init(self, **settings: object) -> None:
+            self.begun += 1
+            if len(failures) >= self.begun:
+                raise failures[self.begun - 1]
+
+        def shutdown(self) -> None:
+            self.ended += 1
+
+    ray = Ray()
+    if len(failures) == tried:
+        with pytest.raises(sk.AbilityError, match="cannot be started"):
+            _start(ray, cpus=1, gpus=0)
+    else:
+        _start(ray, cpus=1, gpus=0)
+    assert (ray.begun, ray.ended) == (tried, len(failures))
+
+
 @pytest.mark.slow
 def test_ray_draws_the_same_and_replaces_who_dies(gen, tmp_path, memory):
     pytest.importorskip("ray")

@@ -175,7 +175,12 @@ def _ray() -> Any:
 def _start(ray: Any, *, cpus: int, gpus: int) -> None:
     """Join the cluster of RAY_ADDRESS, or start Ray on this machine, without dashboard or reports."""
     here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": cpus, "num_gpus": gpus, "include_dashboard": False}
-    try:
-        ray.init(log_to_driver=False, configure_logging=False, **here)
-    except (RuntimeError, ConnectionError, ValueError) as error:
-        raise AbilityError(f"Ray cannot be started or reached ({error}); see RAY_ADDRESS, or use engine=\"local\"") from error
+    for last in (False, True):
+        try:
+            ray.init(log_to_driver=False, configure_logging=False, **here)
+            return
+        except Exception as error:
+            # A bare Exception is what Ray raises where a node needs more than 30 s to start, as on a busy machine.
+            ray.shutdown()
+            if last or type(error) is not Exception:
+                raise AbilityError(f"Ray cannot be started or reached ({error}); see RAY_ADDRESS, or use engine=\"local\"") from error
