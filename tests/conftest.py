@@ -33,6 +33,12 @@ def need() -> Callable[[bool, str], None]:
     return check
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> str:
+    """The address of an MLflow database of this module's own."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'runs.db'}"
+
+
 @pytest.fixture(scope="session")
 def real_data(need: Callable[[bool, str], None]) -> Path:
     """The folder of real data sets: SYNTHKIT_DATA, else shared/data beside the checkout."""

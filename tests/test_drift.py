@@ -4,17 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toys import toy_cohort
+from toys import pixels, toy_cohort
 
 import synthkit as sk
 from synthkit.core.pixels import Pixels
 from synthkit.lifecycle.exchange import Distances, Levels, Quantities, dealt, effects, euclidean, p_values
 from synthkit.lifecycle.looks import plain_measures
-
-
-def pixels(images: torch.Tensor) -> torch.Tensor:
-    """An eye that learns from nobody: the image on a grid of 4 x 4."""
-    return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
 
 
 def masks_of(count: int, *, times: int, seed: int) -> np.ndarray:

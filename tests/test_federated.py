@@ -233,6 +233,18 @@ def test_what_no_step_changes_may_not_come_back_changed(monkeypatch, sites):
     assert lost[["round", "site", "event"]].to_numpy().tolist() == [[2, "west", "rejected: network.scaling.scale changed, which no step does"]]
 
 
+@pytest.mark.parametrize("part", ["arrays", "metrics", "num-examples"])
+def test_an_answer_that_lacks_a_part_ends_no_training(monkeypatch, sites, two, part):
+    def torn(number, reply):
+        del (reply.content if part in reply.content else reply.content["metrics"])[part]
+        return reply
+
+    at_site(monkeypatch, "west", torn)
+    gen = sk.federate(RECIPE, sites, **HOW)
+    assert gen.weights_digest() == sk.federate(RECIPE, two, **HOW).weights_digest()
+    assert sk.federation(gen).lost()["event"].tolist() == ["rejected: the answer lacks weights or counts"] * 3
+
+
 def test_a_site_that_cannot_judge_has_trained_all_the_same(monkeypatch, sites):
     def full(self, message, context):
         raise MemoryError("full")

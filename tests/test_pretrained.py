@@ -204,6 +204,13 @@ def test_copies_are_looked_for_and_quality_is_controlled_as_for_any_generator(to
     assert fake.provenance.recipe["recipe"]["template"] == TEMPLATE and fake.provenance.parents[0].source == "toy"
 
 
+def test_factors_that_no_sentence_tells_stand_on_the_card(told):
+    assert Template("a film[ of a {age}-year-old]", SCHEMA).untold == ["lesion", "diameter", "sex"]
+    assert Template("{findings}", SCHEMA).untold == ["diameter", "sex", "age"] and Template("", SCHEMA).untold == []
+    untold = Template(TEMPLATE, SCHEMA).untold
+    assert untold and any(", ".join(untold) in line for line in told.card.limits)
+
+
 def test_written_for_diffusers_it_samples_the_same_without_synthkit(told, tmp_path):
     from diffusers import DiffusionPipeline
 

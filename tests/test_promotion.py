@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from toys import SMALL_NET, toy_cohort, toy_table
+from toys import SMALL_NET, pixels, toy_cohort, toy_table
 
 import synthkit as sk
 from synthkit.core.provenance import pixel_digest
@@ -28,15 +27,6 @@ from synthkit.lifecycle.tracking import VARIABLE, require_database
 
 RECIPE = sk.Diffusion(options=SMALL_NET, batch_size=16, steps=2, learning_rate=4e-3)
 GATE = {"KID": ("<", 9.0)}
-
-
-def pixels(images: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'runs.db'}"
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from toys import SMALL_NET, PowerCut, toy_cohort
+from toys import SMALL_NET, PowerCut, pixels, toy_cohort
 
 import synthkit as sk
 from synthkit.core.pixels import Pixels
@@ -15,15 +14,6 @@ from synthkit.lifecycle.watch import _retrained
 
 RECIPE = sk.Diffusion(options=SMALL_NET, batch_size=16, steps=2, learning_rate=4e-3)
 GATE = {"KID": ("<", 9.0)}
-
-
-def pixels(images: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'runs.db'}"
 
 
 @pytest.fixture(scope="module")

@@ -159,3 +159,8 @@ def _letters(folder: Path):
     (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     return CLIPTokenizer.from_pretrained(folder, model_max_length=77)
+
+
+def pixels(images: torch.Tensor) -> torch.Tensor:
+    """An eye that learns from nobody: (N, 16), the image on a grid of 4 x 4."""
+    return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)

@@ -61,6 +61,10 @@ class Recipe(ABC):
         require_whole(train, f"teach a {type(self).__name__}")
         return train.schema.encode(train.table)
 
+    def limits(self, network: Network) -> tuple[str, ...]:
+        """What a generator with this network cannot do, for its card, beside what every card says."""
+        return ()
+
     @property
     def bound(self) -> DP | None:
         """What it may at most give away of a patient; None where no bound is kept."""

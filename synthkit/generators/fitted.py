@@ -47,8 +47,7 @@ def fitted(
         trained_on["before"] = distinct([start.card.trained_on, *start.card.trained_on.get("before", [])], but=trained_on["digest"])
         name, patients = f"{start.card.name}, then {name}", patients | start.patients
     card = Card(name, trained_on, training, command=_call(recipe, identity))
-    if private is not None:
-        card = replace(card, limits=(*card.limits, BOUND))
+    card = replace(card, limits=(*card.limits, *recipe.limits(network), *(() if private is None else (BOUND,))))
     return Generator(recipe, network, train.schema, train.space, card, patients)
 
 

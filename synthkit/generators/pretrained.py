@@ -87,6 +87,10 @@ class Pretrained(Recipe):
         hiding = Hiding(tuple(schema.blocks()), self.drop)
         return AdaptedNetwork(pipeline, Template(self.template, schema), shape=space.shape, hiding=hiding, steps=self.steps, guidance=self.guidance)
 
+    def limits(self, network: Network) -> tuple[str, ...]:
+        untold = network.template.untold if network.pipeline.by_text else []
+        return (f"The template does not tell {', '.join(untold)}: asking for them changes no image.",) if untold else ()
+
     def stages(self, network: Network, schema: Schema, space: Space) -> tuple[Stage, ...]:
         if network.pipeline.vae is None:
             return (Stage("adapter", network),)

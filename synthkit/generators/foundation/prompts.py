@@ -49,6 +49,13 @@ class Template:
         """Names of the factors that are absent or present."""
         return [f.name for f in self.schema.factors if isinstance(f, Category) and set(f.levels) == PRESENCE]
 
+    @property
+    def untold(self) -> list[str]:
+        """Names of the factors that no sentence tells."""
+        told = set(_names(OPTIONAL.sub(r"\1", self.text)))
+        told |= set(self.findings) if FINDINGS in told else set()
+        return [name for name in self.schema.names if name not in told] if self.text else []
+
     def write(self, known: Mapping[str, str | float]) -> str:
         """The sentence for the values that are given."""
         words = self._words(known)

@@ -20,6 +20,7 @@ from synthkit.studies.privacy.result import Privacy
 
 @singledispatch
 def sha256_of(item: object) -> str:
+    """By which a piece of evidence is known again: of a result all that it says, of a cohort its root, of a generator weights and settings."""
     raise TypeError(type(item))
 
 

@@ -51,6 +51,7 @@ def dossier_html(
 
 
 def badge(result: str) -> str:
+    """A result as a coloured label."""
     return f'<span class="badge" style="background:{COLOURS[result]}">{html.escape(result)}</span>'
 
 

@@ -104,7 +104,7 @@ class Course:
 
     def _screened(self, orders: Orders, sent: Mapping[str, np.ndarray], replies: "Mapping[int, Message]", *, down: int) -> "list[Message]":
         """The replies that count; a row of record for every site."""
-        heard = {node: reply for node, reply in replies.items() if reply.has_content()}
+        heard = {node: reply for node, reply in replies.items() if reply.has_content() and _whole(reply)}
         updates = {str(node): {name: array.numpy() for name, array in reply.content["arrays"].items()} for node, reply in heard.items()}
         counts = {str(node): (reply.content["metrics"]["num-examples"], self.sites[node].images) for node, reply in heard.items()}
         trainable = self.model.stages[orders.stage].trainable
@@ -115,7 +115,7 @@ class Course:
             reply, verdict = replies.get(node), verdicts.get(str(node))
             event = _event(reply, verdict.reason if verdict else "")
             event = MEASURED if event == USED and not orders.steps else event
-            told = reply.content["metrics"] if reply is not None and reply.has_content() else {}
+            told = reply.content["metrics"] if node in heard else {}
             up = _bytes(updates[str(node)]) if str(node) in updates else 0
             self.rows.append({"round": orders.number, "site": facts.name, "images": facts.images, "event": event,
                               "loss": told.get("loss") if orders.steps else None, "seconds": told.get("seconds"),
@@ -129,7 +129,7 @@ class Course:
             return
         arrays = _prefixed(AVERAGE, packed(self.average, self.model.moments()))
         for node, reply in self._asked(orders, _record(arrays), evaluate=True).items():
-            told = reply.content["metrics"] if reply.has_content() else {}
+            told = reply.content["metrics"] if reply.has_content() and "metrics" in reply.content else {}
             judged = "judged on unseen patients" if told.get("unseen") else "judged on its own training patients"
             event = judged if told else f"judged in vain, {_event(reply, '')}"
             self.rows.append({"round": orders.number, "site": self.sites[node].name, "images": told.get("num-examples"), "event": event,
@@ -168,7 +168,13 @@ def _event(reply: "Message | None", reason: str) -> str:
         return "no answer in time"
     if reply.has_error():
         return f"failed: {(reply.error.reason or 'no reason given').strip().splitlines()[-1]}"
+    reason = reason or ("" if _whole(reply) else "the answer lacks weights or counts")
     return f"rejected: {reason}" if reason else USED
+
+
+def _whole(reply: "Message") -> bool:
+    """Whether an answer holds what a round needs; another program may stand behind a site."""
+    return {"arrays", "metrics"} <= set(reply.content) and "num-examples" in reply.content["metrics"]
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -39,6 +39,7 @@ def answer(work: Path, device: str, stage: Path, numbers: "SimpleQueue[int]") ->
 
 
 def main() -> None:
+    """Draw the shards whose numbers come by standard input, until it closes."""
     numbers: SimpleQueue[int] = SimpleQueue()
     arguments = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), numbers
     Thread(target=answer, args=arguments, daemon=True).start()
