@@ -29,8 +29,8 @@ def outcome(course: Course, asked: "Asked", start: Generator | None) -> Generato
         trained_on["before"] = distinct([start.card.trained_on, *start.card.trained_on.get("before", [])], but=trained_on["digest"])
         name, patients = f"{start.card.name}, then {name}", patients | start.patients
     plain = Card(name, trained_on, training)
-    card = replace(plain, command=asked.command(course.names), limits=(*plain.limits, LIMIT))
     network = course.model.network.requires_grad_(False).eval().to(accelerator())
+    card = replace(plain, command=asked.command(course.names), limits=(*plain.limits, *asked.recipe.limits(network), LIMIT))
     return Generator(asked.recipe, network, first.schema, first.space, card, patients)
 
 
